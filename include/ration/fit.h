@@ -74,35 +74,6 @@ enum ration_fit_coalescing {
     RATION_FIT_NEVER,
 };
 
-/* What a fit heap did, one event a step, in the order in which it happens. */
-enum ration_fit_event_kind {
-    RATION_FIT_REQUEST, /* an allocation of `bytes` (block size, tag included) begins; block NULL */
-    RATION_FIT_EXAMINE, /* a search looks at the free block `block` of `bytes` */
-    RATION_FIT_CLASS,   /* a search turns to the list of number `list`; block NULL */
-    RATION_FIT_REMOVE,  /* the free block leaves its list */
-    RATION_FIT_SPLIT,   /* the block of `bytes` is cut; `other` is the tag of the second part */
-    RATION_FIT_TAKE,    /* the block of `bytes` is now live */
-    RATION_FIT_FAIL,    /* the request of `bytes` cannot be served; block NULL */
-    RATION_FIT_RELEASE, /* the live block of `bytes` is given back */
-    RATION_FIT_MERGE,   /* `block` and its neighbour `other` above it become one block of `bytes` */
-    RATION_FIT_INSERT,  /* the free block enters the list, behind `other` (NULL: at the front) */
-    RATION_FIT_PASS,    /* an insertion into an ordered list steps past `block` */
-    RATION_FIT_RESIZE,  /* the live block changes in place to `bytes` */
-    RATION_FIT_GROW,    /* the heap got `bytes` more; block is the first new byte */
-    RATION_FIT_SHRINK,  /* the heap gave the last `bytes` back; block is the new end */
-    RATION_FIT_COALESCE, /* a deferred pass over all blocks begins; block NULL */
-};
-
-struct ration_fit_event {
-    enum ration_fit_event_kind kind;
-    unsigned list;     /* number of the list concerned (0 unless SEGREGATED) */
-    const void *block; /* first byte of the block: its tag; the payload is 8 bytes behind */
-    const void *other;
-    size_t bytes;
-};
-
-typedef void ration_fit_observe_fn(void *context, const struct ration_fit_event *event);
-
 /* Growth, with the semantics of sbrk(2): moves the end of the heap by `increment` bytes and returns
  * the old end, or (void *)-1 if that is impossible; 0 only reads the end; a negative increment
  * gives memory back. It need not return the end that this heap knows: if somebody else moved it,
@@ -163,7 +134,7 @@ struct ration_heap *ration_fit_init(struct ration_fit *fit, void *buffer, size_t
                                     const struct ration_fit_options *options);
 
 /* Sets or ends (NULL) the observer. Off, it costs one predictable branch a step. */
-void ration_fit_observe(struct ration_fit *fit, ration_fit_observe_fn *observe, void *context);
+void ration_fit_observe(struct ration_fit *fit, ration_observe_fn *observe, void *context);
 
 /* Merges all free neighbours now. For DEFERRED and NEVER; with IMMEDIATE there is nothing to do. */
 void ration_fit_coalesce(struct ration_fit *fit);
@@ -174,7 +145,7 @@ void ration_fit_coalesce(struct ration_fit *fit);
 size_t ration_fit_trim(struct ration_fit *fit, size_t keep);
 
 /* The links of list `list` for a picture: the first free block of it, then the next of each; NULL
- * at the end. The addresses are those of ration_fit_event.block. `list` below
+ * at the end. The addresses are those of ration_event.block. `list` below
  * ration_fit_list_count(). */
 unsigned ration_fit_list_count(const struct ration_fit *fit);
 const void *ration_fit_list_first(const struct ration_fit *fit, unsigned list);

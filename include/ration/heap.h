@@ -263,6 +263,40 @@ size_t ration_misuse_text(const struct ration_misuse *misuse, char *text, size_t
 /* "double free" …: the word in the report's first line. */
 const char *ration_misuse_kind_name(enum ration_misuse_kind kind);
 
+/* --- watching a heap work: kinds that say so in their options (fit, buddy, TLSF) --- */
+
+/* What a heap did, one event a step, in the order in which it happens. `block` is the first byte of
+ * a block, its tag included where the kind has tags; sizes are those of whole blocks. */
+enum ration_event_kind {
+    RATION_EVENT_REQUEST, /* an allocation that needs a block of `bytes` begins; block NULL */
+    RATION_EVENT_EXAMINE, /* a search looks at the free block `block` of `bytes` */
+    RATION_EVENT_CLASS,   /* a search turns to the list of number `list`; block NULL */
+    RATION_EVENT_REMOVE,  /* the free block leaves its list */
+    RATION_EVENT_SPLIT, /* the block of `bytes` is cut; `other` is the first byte of the second part
+                         */
+    RATION_EVENT_TAKE,  /* the block of `bytes` is now live */
+    RATION_EVENT_FAIL,  /* the request of `bytes` cannot be served; block NULL */
+    RATION_EVENT_RELEASE, /* the live block of `bytes` is given back */
+    RATION_EVENT_MERGE, /* `block` and its neighbour `other` above it become one block of `bytes` */
+    RATION_EVENT_INSERT,   /* the free block enters the list, behind `other` (NULL: at the front) */
+    RATION_EVENT_PASS,     /* an insertion into an ordered list steps past `block` */
+    RATION_EVENT_RESIZE,   /* the live block changes in place to `bytes` */
+    RATION_EVENT_GROW,     /* the heap got `bytes` more; block is the first new byte */
+    RATION_EVENT_SHRINK,   /* the heap gave its last `bytes` back; block is the new end */
+    RATION_EVENT_COALESCE, /* a deferred pass over all blocks begins; block NULL */
+};
+
+struct ration_event {
+    enum ration_event_kind kind;
+    unsigned list; /* number of the list concerned; buddy: log2 of the block size */
+    const void *block;
+    const void *other;
+    size_t bytes;
+};
+
+/* Called between the steps of an operation: the heap must not be used or walked inside it. */
+typedef void ration_observe_fn(void *context, const struct ration_event *event);
+
 /* --- hunting bugs --- */
 
 /* Makes every heap that is *started* from now on take each block from plain malloc and give it back
