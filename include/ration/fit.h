@@ -98,30 +98,29 @@ struct ration_fit_options {
     ration_fit_grow_fn *grow; /* NULL: the buffer is all there is */
     void *grow_context;
     size_t grow_bytes; /* grow by multiples of this; 0: by exactly what the request needs */
-    ration_fit_observe_fn
+    ration_observe_fn
         *observe; /* NULL: no events; may be changed later with ration_fit_observe() */
     void *observe_context;
     uint64_t secret; /* mixed into every tag's check value, for heaps that face hostile writes */
 };
 
 enum {
-    RATION_FIT_LISTS = 288,      /* 36 doublings, 8 lists each */
-    RATION_FIT_BITMAP_WORDS = 5, /* one bit a list */
+    RATION_FIT_LISTS = 256,      /* 32 doublings from 16 bytes, 8 lists each */
+    RATION_FIT_BITMAP_WORDS = 4, /* one bit a list */
 };
 
 /* A fit heap. Everything but `heap` is private. */
 struct ration_fit {
     struct ration_heap heap;
+    struct ration_row row;
     struct ration_fit_options options;
-    uintptr_t start;      /* first byte managed, tags' addresses are relative to it */
-    uintptr_t end;        /* first byte behind the end mark */
-    unsigned class_shift; /* log2 of options.class_steps */
+    size_t min_remainder; /* a rest of so many bytes becomes a block of its own */
+    unsigned class_shift; /* log2 of size classes per doubling */
     uint32_t rover;       /* next fit: link to where the next search begins; 0: at the front */
-    uint32_t frees_since_pass;
+    unsigned frees_since_pass;
     uint64_t nonempty[RATION_FIT_BITMAP_WORDS];
-    uint32_t first[RATION_FIT_LISTS]; /* links: (tag address - start) / 8 + 1; 0 is none */
-    uint32_t last[RATION_FIT_LISTS];
-    uint64_t steps;                 /* of the operation in progress */
+    uint32_t first[RATION_FIT_LISTS]; /* links to the first block of each list */
+    uint64_t steps;                   /* of the operation in progress */
     struct ration_heap_stats stats; /* counters kept all the time; the rest is counted on request */
 };
 

@@ -128,6 +128,14 @@ struct ration_heap {
     size_t default_alignment;            /* of ration_heap_alloc(), bytes */
 };
 
+/* A row of tagged blocks; private to heaps (fit, TLSF). */
+struct ration_row {
+    uintptr_t start;  /* first byte; a link is (address of a tag - start) / 8 + 1, and 0 is none */
+    uintptr_t end;    /* first byte behind the end mark */
+    uint64_t secret;  /* mixed into every tag's check value */
+    size_t alignment; /* of payloads: 8 or 16 */
+};
+
 /* --- operations: the same for every kind --- */
 
 /* Returns at least `size` bytes aligned to the heap's default alignment, or NULL. A size of 0 gives

@@ -60,9 +60,7 @@ struct ration_tlsf_options {
 /* A TLSF heap. Everything but `heap` is private. */
 struct ration_tlsf {
     struct ration_heap heap;
-    uint64_t secret;
-    uintptr_t start;
-    uintptr_t end;
+    struct ration_row row;
     uint32_t first_level;                      /* bit f: some list of level f is not empty */
     uint32_t second_level[RATION_TLSF_LEVELS]; /* bit s: list (f, s) is not empty */
     uint32_t first[RATION_TLSF_LEVELS][RATION_TLSF_STEPS];
