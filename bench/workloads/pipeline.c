@@ -1,0 +1,119 @@
+/* Producers and consumers: some threads only allocate, the others only free. Memory flows one way
+ * and has to find its way back. The pattern is that of xmalloc-test. */
+#include "workloads.h"
+
+#include <pthread.h>
+
+enum { PRODUCERS = 2, CONSUMERS = 2, BATCH = 256, PARCELS = 64 };
+
+struct parcel {
+    struct block *blocks[BATCH];
+};
+
+/* A bounded queue of parcels; a null parcel ends one consumer. */
+struct queue {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct parcel *parcels[PARCELS + CONSUMERS];
+    unsigned first, count;
+};
+
+struct worker {
+    struct tally tally;
+    struct random random;
+    unsigned n_parcels;
+    int produces;
+};
+
+static struct parcel parcels[PARCELS];
+static struct queue empty = {.lock = PTHREAD_MUTEX_INITIALIZER,
+                             .changed = PTHREAD_COND_INITIALIZER};
+static struct queue full = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+static pthread_mutex_t producers_lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned producers_left = PRODUCERS;
+
+static void queue_put(struct queue *queue, struct parcel *parcel)
+{
+    pthread_mutex_lock(&queue->lock);
+    queue->parcels[(queue->first + queue->count++) % (PARCELS + CONSUMERS)] = parcel;
+    pthread_cond_signal(&queue->changed);
+    pthread_mutex_unlock(&queue->lock);
+}
+
+static struct parcel *queue_take(struct queue *queue)
+{
+    pthread_mutex_lock(&queue->lock);
+    while (queue->count == 0) {
+        pthread_cond_wait(&queue->changed, &queue->lock);
+    }
+    struct parcel *parcel = queue->parcels[queue->first];
+    queue->first = (queue->first + 1) % (PARCELS + CONSUMERS);
+    queue->count--;
+    pthread_mutex_unlock(&queue->lock);
+    return parcel;
+}
+
+static void end_consumers_after_last_producer(void)
+{
+    pthread_mutex_lock(&producers_lock);
+    unsigned left = --producers_left;
+    pthread_mutex_unlock(&producers_lock);
+    for (unsigned i = 0; left == 0 && i < CONSUMERS; i++) {
+        queue_put(&full, NULL);
+    }
+}
+
+static void produce(struct worker *worker)
+{
+    for (unsigned n = 0; n < worker->n_parcels; n++) {
+        struct parcel *parcel = queue_take(&empty);
+        for (unsigned i = 0; i < BATCH; i++) {
+            uint64_t drawn = random_next(&worker->random);
+            parcel->blocks[i] = block_new(&worker->tally, pick_size(drawn, 16, 256), drawn);
+        }
+        queue_put(&full, parcel);
+    }
+    end_consumers_after_last_producer();
+}
+
+static void consume(struct worker *worker)
+{
+    for (struct parcel *parcel; (parcel = queue_take(&full)) != NULL;) {
+        for (unsigned i = 0; i < BATCH; i++) {
+            block_drop(&worker->tally, parcel->blocks[i]);
+        }
+        queue_put(&empty, parcel);
+    }
+}
+
+static void *work(void *arg)
+{
+    struct worker *worker = arg;
+
+    if (worker->produces) {
+        produce(worker);
+    } else {
+        consume(worker);
+    }
+    return NULL;
+}
+
+struct outcome pipeline_run(double scale)
+{
+    static struct worker workers[PRODUCERS + CONSUMERS];
+    struct outcome outcome = {0};
+
+    for (unsigned i = 0; i < PARCELS; i++) {
+        queue_put(&empty, &parcels[i]);
+    }
+    for (unsigned i = 0; i < PRODUCERS + CONSUMERS; i++) {
+        workers[i].produces = i < PRODUCERS;
+        workers[i].random.state = 200 + i;
+        workers[i].n_parcels = scaled(10000, scale);
+    }
+    threads_run(PRODUCERS + CONSUMERS, work, workers, sizeof *workers);
+    for (unsigned i = 0; i < PRODUCERS + CONSUMERS; i++) {
+        tally_add(&outcome.tally, &workers[i].tally);
+    }
+    return outcome;
+}
