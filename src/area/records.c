@@ -1,0 +1,66 @@
+#include "area/records.h"
+
+#include "area/area.h"
+#include "base/bits.h"
+#include "os/lock.h"
+
+enum { FIRST_BLOCK_BYTES = 96 << 10 };
+
+static struct {
+    struct lock lock;
+    size_t first_used;
+    size_t area_used;
+    struct area area;
+} records = {.lock = LOCK_INIT(RANK_TABLE)};
+
+static unsigned char first_block[FIRST_BLOCK_BYTES] LINE_ALIGNED;
+
+void records_place(uintptr_t start, size_t limit_bytes, bool reserved)
+{
+    records.area = (struct area){.start = start, .limit_bytes = limit_bytes, .reserved = reserved};
+}
+
+static void *take_locked(size_t bytes)
+{
+    if (bytes <= FIRST_BLOCK_BYTES - records.first_used) {
+        void *p = first_block + records.first_used;
+        records.first_used += bytes;
+        return p;
+    }
+    if (!area_reach(&records.area, records.area_used + bytes))
+        return NULL;
+    void *p = (void *)(records.area.start + records.area_used);
+    records.area_used += bytes;
+    return p;
+}
+
+void *records_take(size_t bytes)
+{
+    lock_take(&records.lock);
+    void *p = take_locked(align_up(bytes, CACHE_LINE));
+    lock_drop(&records.lock);
+    return p;
+}
+
+size_t records_used_bytes(void)
+{
+    lock_take(&records.lock);
+    size_t n = records.first_used + records.area_used;
+    lock_drop(&records.lock);
+    return n;
+}
+
+void records_fork_prepare(void)
+{
+    lock_take(&records.lock);
+}
+
+void records_fork_parent(void)
+{
+    lock_drop(&records.lock);
+}
+
+void records_fork_child(void)
+{
+    lock_init(&records.lock, RANK_TABLE);
+}

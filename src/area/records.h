@@ -1,0 +1,23 @@
+/* Memory for the allocator's own records: slab records, run records, caches, tables.
+ *
+ * It is taken from a small block in the library's own data first, so that a small program needs no mapping for it, then
+ * from an area far from all user data. Zero when handed out; never given back: who needs reuse keeps a free list of one
+ * kind, so a stale pointer to a record always points to a record of that kind. Aligned to 64 bytes. Thread-safe. */
+#ifndef RATION_AREA_RECORDS_H
+#define RATION_AREA_RECORDS_H
+
+#include "base/compiler.h"
+
+/* Null if out of memory. */
+void *records_take(size_t bytes);
+
+/* Where records come from once the first block is used up; called when the window opens. */
+void records_place(uintptr_t start, size_t limit_bytes, bool reserved);
+
+size_t records_used_bytes(void);
+
+void records_fork_child(void);
+void records_fork_prepare(void);
+void records_fork_parent(void);
+
+#endif

@@ -1,0 +1,109 @@
+#include "area/window.h"
+
+#include "area/area.h"
+#include "area/records.h"
+#include "os/os.h"
+
+struct window window;
+
+static struct area map_area;
+
+/* How addresses are laid out from the start of the range on: the map, the records, a gap that nothing uses, the window. */
+enum {
+    RECORD_BYTES_PER_UNIT = 64 + 4096 + 256, /* the largest slab record, and the unit's share of page tags */
+    PLACE_TRIES = 8,
+};
+#define GAP_BYTES        GIB(1)
+#define WINDOW_BYTES     GIB(1024)
+#define SMALL_WINDOW     GIB(16)
+#define LEAST_WINDOW     MIB(16)
+#define RANGE_ALIGN      GIB(1)
+
+struct layout {
+    size_t units;
+    size_t map_bytes;
+    size_t record_bytes;
+    size_t range_bytes;
+};
+
+static struct layout plan_layout(size_t window_bytes, size_t gap_bytes)
+{
+    struct layout l = {.units = window_bytes / UNIT_BYTES};
+    l.map_bytes = align_up(l.units * sizeof(struct slab *), MIB(1));
+    l.record_bytes = align_up(l.units * RECORD_BYTES_PER_UNIT + MIB(1), MIB(1));
+    l.range_bytes = l.map_bytes + l.record_bytes + gap_bytes + window_bytes;
+    return l;
+}
+
+static void settle(uintptr_t start, const struct layout *l, bool reserved)
+{
+    map_area = (struct area){.start = start, .limit_bytes = l->map_bytes, .reserved = reserved};
+    records_place(start + l->map_bytes, l->record_bytes, reserved);
+    window.base = start + l->range_bytes - l->units * UNIT_BYTES;
+    window.unit_limit = l->units;
+    window.map = (struct slab **)start;
+    window.reserved = reserved;
+}
+
+/* Tries random ranges in [low, high). Only the first piece is mapped, so a range is free if that piece is: what else
+ * may lie in it is found piece by piece. */
+static bool place_unreserved(size_t first_bytes, size_t window_bytes, uintptr_t low, uintptr_t high)
+{
+    struct layout l = plan_layout(window_bytes, GAP_BYTES);
+    for (int i = 0; i < PLACE_TRIES; i++) {
+        uint64_t random = 0;
+        os->random(&random, sizeof random);
+        uintptr_t choices = (high - low - l.range_bytes) / RANGE_ALIGN;
+        uintptr_t start = low + random % choices * RANGE_ALIGN;
+        uintptr_t base = align_up(start + l.range_bytes - window_bytes, RANGE_ALIGN);
+        start = base + window_bytes - l.range_bytes;
+        if (os->pages_map((void *)base, first_bytes, OS_MAP_EXACT) != NULL) {
+            settle(start, &l, false);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool place_reserved(size_t first_bytes)
+{
+    for (size_t bytes = SMALL_WINDOW; bytes >= LEAST_WINDOW; bytes /= 2) {
+        struct layout l = plan_layout(bytes, MIB(1));
+        void *range = os->pages_map(NULL, l.range_bytes + UNIT_BYTES, OS_MAP_RESERVE);
+        if (range == NULL)
+            continue;
+        settle(align_up((uintptr_t)range, UNIT_BYTES), &l, true);
+        if (os->pages_map((void *)window.base, first_bytes, OS_MAP_OVER) != NULL)
+            return true;
+        os->pages_unmap(range, l.range_bytes + UNIT_BYTES);
+        window = (struct window){.base = 0};
+        return false;
+    }
+    return false;
+}
+
+bool window_open(size_t first_bytes)
+{
+    /* 47 bits of user addresses: 8 to 100 TiB is far from the program, its libraries, its stack and what the kernel
+     * chooses for mmap. 39 bits (small arm64 kernels): 64 to 256 GiB. */
+    return place_unreserved(first_bytes, WINDOW_BYTES, GIB(8192), GIB(102400)) ||
+           place_unreserved(first_bytes, SMALL_WINDOW, GIB(64), GIB(256)) ||
+           place_reserved(first_bytes);
+}
+
+bool window_map(uintptr_t start, size_t bytes)
+{
+    enum os_map_how how = window.reserved ? OS_MAP_OVER : OS_MAP_EXACT;
+    return os->pages_map((void *)start, bytes, how) != NULL;
+}
+
+bool window_cover(size_t units, struct slab *no_slab)
+{
+    if (units > window.unit_limit || !area_reach(&map_area, units * sizeof *window.map))
+        return false;
+    for (size_t u = window.unit_count; u < units; u++)
+        window.map[u] = no_slab;
+    if (units > window.unit_count)
+        atomic_store_release(&window.unit_count, units);
+    return true;
+}

@@ -1,0 +1,48 @@
+/* The window: the range of addresses that libration hands out, and the map that finds a slab from an address.
+ *
+ * Addresses are cheap, memory is not: nothing is reserved. The window is a random range far from where the kernel puts
+ * mappings by itself, and pages are mapped in it piece by piece (OS_MAP_EXACT), so that VmSize, RLIMIT_AS and strict
+ * overcommit count what is in use only. Where the kernel refuses such addresses, a smaller range is reserved without
+ * access and mapped over piece by piece; the rest of the library sees no difference.
+ *
+ * Invariants (window_check):
+ *  I1  base is a multiple of UNIT_BYTES, and unit_count <= unit_limit.
+ *  I2  map[u] is not null for every u < unit_count: a slab's record, or &no_slab.
+ *  I3  map[u] covers u: the slab's start and length contain the unit; no_slab is never written.
+ *
+ * The fields are read without a lock by every free(); they are written under the span lock, map entries before the
+ * unit_count that makes them reachable. */
+#ifndef RATION_AREA_WINDOW_H
+#define RATION_AREA_WINDOW_H
+
+#include "base/atomics.h"
+#include "sizeclass/sizeclass.h"
+
+struct slab;
+
+struct window {
+    uintptr_t base;    /* first address; 0 until opened */
+    size_t unit_count; /* units that have a map entry */
+    struct slab **map; /* unit -> slab */
+    size_t unit_limit; /* units of the whole window */
+    bool reserved;     /* addresses were reserved: map over them */
+} LINE_ALIGNED;
+
+extern struct window window HIDDEN;
+
+/* Chooses the window and maps its first `first_bytes`. False if the system gives no memory. Call once, span lock held. */
+bool window_open(size_t first_bytes);
+
+/* Maps more of the window. False if refused: nothing has changed. Span lock held. */
+bool window_map(uintptr_t start, size_t bytes);
+
+/* Makes the first `units` units known to the map, new ones as `no_slab`. False if out of memory. Span lock held. */
+bool window_cover(size_t units, struct slab *no_slab);
+
+/* The unit of an address, or a number >= unit_count if the window does not hold it. */
+static ALWAYS_INLINE size_t window_unit(uintptr_t address)
+{
+    return (address - window.base) >> UNIT_SHIFT;
+}
+
+#endif

@@ -1,0 +1,125 @@
+#include "cache/cache.h"
+
+#include "area/records.h"
+#include "os/lock.h"
+#include "slab/shelf.h"
+
+struct cache no_cache;
+struct cache late_cache;
+THREAD_LOCAL struct cache *my_cache = &no_cache;
+
+static struct {
+    struct lock lock;
+    struct cache *first;
+} caches = {.lock = LOCK_INIT(RANK_CACHES)};
+
+static struct cache *find_unused_locked(void)
+{
+    struct cache *c = caches.first;
+    while (c != NULL && c->in_use)
+        c = c->next;
+    return c;
+}
+
+struct cache *cache_acquire(void)
+{
+    lock_take(&caches.lock);
+    struct cache *cache = find_unused_locked();
+    if (cache == NULL) {
+        cache = records_take(sizeof *cache);
+        if (cache != NULL) {
+            cache->next = caches.first;
+            caches.first = cache;
+        }
+    }
+    if (cache != NULL)
+        cache->in_use = true;
+    lock_drop(&caches.lock);
+    return cache;
+}
+
+void cache_return_leases(struct cache *cache)
+{
+    for (unsigned c = 0; c < CLASS_COUNT; c++) {
+        struct slab *s = cache->leases[c].slab;
+        cache->bins[c].mask = 0;
+        cache->leases[c].slab = NULL;
+        if (s != NULL)
+            shelf_return(s);
+    }
+}
+
+void cache_release(struct cache *cache)
+{
+    cache_return_leases(cache);
+    lock_take(&caches.lock);
+    cache->in_use = false;
+    lock_drop(&caches.lock);
+}
+
+void cache_release_all_but(const struct cache *mine)
+{
+    for (struct cache *c = caches.first; c != NULL; c = c->next) {
+        if (c != mine && c->in_use)
+            cache_release(c);
+    }
+}
+
+void cache_visit(void (*visit)(struct cache *cache, void *arg), void *arg)
+{
+    lock_take(&caches.lock);
+    for (struct cache *c = caches.first; c != NULL; c = c->next)
+        visit(c, arg);
+    lock_drop(&caches.lock);
+}
+
+static int check_mask(const struct bin *bin, const struct slab *s, unsigned first)
+{
+    for (uint64_t rest = bin->mask; rest != 0; rest &= rest - 1) {
+        unsigned slot = lowest_bit(rest);
+        if (bin->states[slot] != SLOT_FREE || first + slot >= s->opened)
+            return 1;
+    }
+    return 0;
+}
+
+static int check_bin(const struct bin *bin, const struct lease *lease, unsigned c)
+{
+    const struct slab *s = lease->slab;
+    if (s == NULL)
+        return bin->mask == 0 ? 0 : 2;
+    if (s->place != SLAB_LEASED || s->class_index != c)
+        return 3;
+    if (bin->mask == 0)
+        return 0;
+    unsigned first = lease->group * class_group(c);
+    if (bin->states != s->states + first || bin->size != size_classes[c].size ||
+        bin->base != s->base + (uintptr_t)first * bin->size)
+        return 2;
+    return check_mask(bin, s, first);
+}
+
+int cache_check(const struct cache *cache)
+{
+    for (unsigned c = 0; c < CLASS_COUNT; c++) {
+        int broken = check_bin(&cache->bins[c], &cache->leases[c], c);
+        if (broken != 0)
+            return broken;
+    }
+    return 0;
+}
+
+void cache_fork_prepare(void)
+{
+    lock_take(&caches.lock);
+}
+
+void cache_fork_parent(void)
+{
+    lock_drop(&caches.lock);
+}
+
+void cache_fork_child(void)
+{
+    lock_init(&caches.lock, RANK_CACHES);
+}

@@ -1,0 +1,79 @@
+/* Caches: what one thread holds. For each size class a lease of one slab and a mask of up to 64 of its slots.
+ *
+ * malloc takes the lowest slot of the mask, marks it LIVE in the slab's record and is done. The mask is a hint: its slots
+ * are FREE in the record until they are handed out, so it can be dropped at any time (thread exit, fork) and nothing is
+ * lost, and a free of a slot that waits in a mask is recognised as a double free.
+ *
+ * Invariants (cache_check):
+ *  C1  each slot of a mask is FREE, and lies below `opened` of the leased slab.
+ *  C2  states, base and size of a bin are those of one group of the leased slab.
+ *  C3  a leased slab is SLAB_LEASED, of the bin's class, and leased by this cache only.
+ *
+ * A cache belongs to its thread; nobody else touches bins or leases while that thread lives. Records of caches are never
+ * unmapped. The list of all caches is locked (RANK_CACHES). */
+#ifndef RATION_CACHE_CACHE_H
+#define RATION_CACHE_CACHE_H
+
+#include "slab/slab.h"
+
+struct bin {
+    uint64_t mask;   /* bit i: slot i of the group was free when the mask was taken, and was not handed out since */
+    uint8_t *states; /* of the group's slots */
+    uintptr_t base;  /* address of the group's first slot */
+    uint32_t size;   /* of a slot, in bytes */
+    uint32_t is_zero; /* every slot in the mask is zero memory */
+};
+
+struct lease {
+    struct slab *slab; /* null: none */
+    uint32_t group;    /* the mask's group */
+};
+
+struct cache {
+    struct bin bins[CLASS_COUNT];
+    struct lease leases[CLASS_COUNT];
+    struct cache *next; /* in the list of all caches, which only grows */
+    bool in_use;        /* by a living thread */
+};
+
+/* The calling thread's cache: its own, or one of these two, whose masks are empty for ever. */
+extern THREAD_LOCAL struct cache *my_cache HIDDEN;
+extern struct cache no_cache HIDDEN;   /* the thread has none yet */
+extern struct cache late_cache HIDDEN; /* the thread's destructor has run; it gets none any more */
+
+/* Takes the lowest slot of a bin whose mask is not empty. */
+static ALWAYS_INLINE void *bin_take(struct bin *bin)
+{
+    uint64_t mask = bin->mask;
+    uint64_t slot = lowest_bit_wide(mask);
+    bin->mask = mask & (mask - 1);
+    atomic_store_relaxed(&bin->states[slot], SLOT_LIVE);
+    return (void *)(bin->base + bin->size * slot);
+}
+
+/* Fills the mask of class c. False if out of memory. */
+bool cache_refill(struct cache *cache, unsigned c);
+
+/* A cache for the calling thread, recycled or new; null if out of memory. */
+struct cache *cache_acquire(void);
+
+/* Ends all leases of a cache; it may be used on. */
+void cache_return_leases(struct cache *cache);
+
+/* Ends all leases; the cache waits for another thread. */
+void cache_release(struct cache *cache);
+
+/* In a child after fork: releases the caches of all threads but the caller's. */
+void cache_release_all_but(const struct cache *mine);
+
+/* Calls visit for each cache ever made. */
+void cache_visit(void (*visit)(struct cache *cache, void *arg), void *arg);
+
+/* The number of the first broken invariant, or 0. Caller: the cache's thread, or nobody uses it. */
+int cache_check(const struct cache *cache);
+
+void cache_fork_prepare(void);
+void cache_fork_parent(void);
+void cache_fork_child(void);
+
+#endif

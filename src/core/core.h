@@ -1,0 +1,34 @@
+/* The allocator's operations. They follow the semantics of the C library function of the same purpose: null and ENOMEM
+ * when out of memory, errno untouched otherwise. Thread-safe. `function` names the program's call in reports. */
+#ifndef RATION_CORE_CORE_H
+#define RATION_CORE_CORE_H
+
+#include "base/compiler.h"
+
+/* Continuations of fast_path.h. */
+void *malloc_slow(size_t n) HIDDEN;
+void free_slow(void *p, const char *function) HIDDEN;
+void free_event(void *p) HIDDEN;
+
+void *core_calloc(size_t count, size_t size);
+void *core_realloc(void *p, size_t n, const char *function);
+
+/* `align` is a power of two. */
+void *core_aligned(size_t align, size_t n);
+
+/* Frees a block that the program says was asked for with size n and alignment `align` (0: none). */
+void core_free_sized(void *p, size_t n, size_t align, const char *function);
+
+/* Bytes that the program may use at p; 0 for null. */
+size_t core_usable(const void *p, const char *function);
+
+/* Bytes that a request of n would get. */
+size_t core_good_size(size_t n);
+
+/* Gives all free memory back. Returns whether any was. */
+bool core_trim(void);
+
+/* Sets ENOMEM and returns null. */
+void *out_of_memory(void);
+
+#endif

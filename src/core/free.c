@@ -1,0 +1,70 @@
+/* The slow paths of free, sized free, usable size. */
+#include "core/core.h"
+#include "core/fast_path.h"
+#include "core/large.h"
+#include "core/life.h"
+#include "core/misuse.h"
+#include "core/purge.h"
+#include "slab/shelf.h"
+
+NOINLINE void free_event(void *p)
+{
+    size_t free_bytes = shelf_event((uintptr_t)p);
+    if (free_bytes > 0)
+        purge_note(free_bytes);
+}
+
+NOINLINE void free_slow(void *p, const char *function)
+{
+    if (p == NULL || large_free(p))
+        return;
+    misuse_report((uintptr_t)p, function);
+}
+
+/* The usable bytes of the live block that starts at p, or 0 if none does. */
+static size_t live_bytes(const void *p)
+{
+    struct slab *s = slab_of((uintptr_t)p);
+    size_t slot = slot_of(s, (uintptr_t)p);
+    if (slot < SLOTS_MAX)
+        return byte_is(&s->states[slot], SLOT_LIVE) ? size_classes[s->class_index].size : 0;
+    return large_bytes(p);
+}
+
+size_t core_usable(const void *p, const char *function)
+{
+    if (p == NULL)
+        return 0;
+    size_t bytes = live_bytes(p);
+    if (bytes == 0)
+        misuse_report((uintptr_t)p, function);
+    return bytes;
+}
+
+/* What a block asked for like this would have got. */
+static size_t expected_bytes(size_t n, size_t align)
+{
+    unsigned c = align > GRAIN ? class_of_aligned(n, align) : n <= SMALL_MAX ? class_of(n) : CLASS_COUNT;
+    return c < CLASS_COUNT ? size_classes[c].size : align_up(max_size(n, 1), os->page_bytes());
+}
+
+void core_free_sized(void *p, size_t n, size_t align, const char *function)
+{
+    if (p == NULL)
+        return;
+    size_t bytes = live_bytes(p);
+    if (bytes == 0)
+        misuse_report((uintptr_t)p, function);
+    else if (n > PTRDIFF_MAX || bytes != expected_bytes(n, align))
+        misuse_report_size((uintptr_t)p, bytes, n, function);
+    else
+        free_fast(p);
+}
+
+bool core_trim(void)
+{
+    struct cache *cache = my_cache;
+    if (cache != &no_cache && cache != &late_cache)
+        cache_return_leases(cache);
+    return purge_all() > 0;
+}

@@ -1,0 +1,19 @@
+/* Large blocks: one run each. A block starts where its run starts; its usable size is the run's length. */
+#ifndef RATION_CORE_LARGE_H
+#define RATION_CORE_LARGE_H
+
+#include "base/compiler.h"
+
+/* `align` is a power of two. Null and ENOMEM if out of memory. */
+void *large_alloc(size_t n, size_t align, bool zero);
+
+/* False if p is not the start of a large block. */
+bool large_free(void *p);
+
+/* Usable bytes, or 0 if p is not the start of a large block. */
+size_t large_bytes(const void *p);
+
+/* Block p of `had` usable bytes shall have n > SMALL_MAX: in place, or by moving pages. Null: neither could be done. */
+void *large_resize(void *p, size_t had, size_t n);
+
+#endif

@@ -1,0 +1,139 @@
+#define _GNU_SOURCE
+#include "core/life.h"
+
+#include "area/records.h"
+#include "conf/conf.h"
+#include "core/purge.h"
+#include "os/lock.h"
+#include "os/os.h"
+#include "report/report.h"
+#include "slab/shelf.h"
+#include "span/span.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sys/auxv.h>
+
+static pthread_key_t exit_key;
+static bool exit_key_made;
+
+static struct {
+    struct lock lock;
+    struct cache *cache;
+} late = {.lock = LOCK_INIT(RANK_SHARED)};
+
+/* The destructors of other keys, and the C library itself, may allocate after this: they share one cache (late). */
+static void end_thread(void *cache)
+{
+    my_cache = &late_cache;
+    cache_release(cache);
+}
+
+static void watch_thread_end(struct cache *cache)
+{
+    /* May allocate (for keys beyond the first 32): my_cache is set already. */
+    if (exit_key_made)
+        pthread_setspecific(exit_key, cache);
+}
+
+struct cache *life_cache(void)
+{
+    struct cache *cache = my_cache;
+    if (LIKELY(cache != &no_cache))
+        return cache != &late_cache ? cache : NULL;
+    if (!span_open(&no_slab))
+        return NULL;
+    cache = cache_acquire();
+    if (cache == NULL)
+        return NULL;
+    my_cache = cache;
+    watch_thread_end(cache);
+    return cache;
+}
+
+void *life_late_alloc(unsigned c)
+{
+    void *p = NULL;
+    lock_take(&late.lock);
+    if (late.cache == NULL)
+        late.cache = cache_acquire();
+    if (late.cache != NULL) {
+        struct bin *bin = &late.cache->bins[c];
+        if (bin->mask != 0 || cache_refill(late.cache, c))
+            p = bin_take(bin);
+    }
+    lock_drop(&late.lock);
+    return p;
+}
+
+void life_lock(void)
+{
+    purge_fork_prepare();
+    lock_take(&late.lock);
+    cache_fork_prepare();
+    shelf_fork_prepare();
+    span_fork_prepare();
+    records_fork_prepare();
+}
+
+void life_unlock(void)
+{
+    records_fork_parent();
+    span_fork_parent();
+    shelf_fork_parent();
+    cache_fork_parent();
+    lock_drop(&late.lock);
+    purge_fork_parent();
+}
+
+/* The child has one thread. What the others leased goes back; a slot that one of them was just handing out is either
+ * FREE still or lost to it, as any block it held. */
+static void begin_child(void)
+{
+    records_fork_child();
+    span_fork_child();
+    shelf_fork_child();
+    lock_init(&late.lock, RANK_SHARED);
+    late.cache = NULL;
+    cache_fork_child();
+    purge_fork_child();
+    report_fork_child();
+    cache_release_all_but(my_cache);
+}
+
+static const char *find_setting(char **environment)
+{
+    static const char key[] = "RATION=";
+    for (; environment != NULL && *environment != NULL; environment++) {
+        const char *s = *environment;
+        size_t i = 0;
+        while (key[i] != '\0' && s[i] == key[i])
+            i++;
+        if (key[i] == '\0')
+            return s + i;
+    }
+    return NULL;
+}
+
+static const char *file_name(const char *path)
+{
+    const char *name = path != NULL ? path : "";
+    for (const char *s = name; *s != '\0'; s++) {
+        if (*s == '/')
+            name = s + 1;
+    }
+    return name;
+}
+
+/* Runs before the program's own constructors when preloaded or linked first; blocks handed out earlier are as good. */
+__attribute__((constructor)) static void begin_process(int argc, char **argv, char **environment)
+{
+    int saved_errno = errno;
+    if (getauxval(AT_SECURE) == 0)
+        conf_read(find_setting(environment), file_name(argc > 0 ? argv[0] : NULL));
+    exit_key_made = pthread_key_create(&exit_key, end_thread) == 0;
+    if (my_cache != &no_cache && my_cache != &late_cache)
+        watch_thread_end(my_cache);
+    pthread_atfork(life_lock, life_unlock, begin_child);
+    errno = saved_errno;
+}

@@ -1,0 +1,87 @@
+/* The slow paths of malloc, calloc and aligned allocation. */
+#include "core/core.h"
+#include "core/fast_path.h"
+#include "core/large.h"
+#include "core/life.h"
+
+#include <errno.h>
+#include <string.h>
+
+void *out_of_memory(void)
+{
+    errno = ENOMEM;
+    return NULL;
+}
+
+static COLD void *malloc_late(unsigned c)
+{
+    void *p = life_late_alloc(c);
+    return p != NULL ? p : out_of_memory();
+}
+
+NOINLINE void *malloc_slow(size_t n)
+{
+    if (n > SMALL_MAX) {
+        if (UNLIKELY(life_cache() == NULL) && my_cache == &no_cache)
+            return out_of_memory();
+        return large_alloc(n, 1, false);
+    }
+    unsigned c = class_of(n);
+    struct cache *cache = life_cache();
+    if (UNLIKELY(cache == NULL))
+        return my_cache == &late_cache ? malloc_late(c) : out_of_memory();
+    struct bin *bin = &cache->bins[c];
+    /* Making the cache may have allocated, and so have filled the bin. */
+    if (bin->mask == 0 && !cache_refill(cache, c))
+        return out_of_memory();
+    return bin_take(bin);
+}
+
+static void *calloc_small(size_t n)
+{
+    struct bin *bin = &my_cache->bins[class_of(n)];
+    if (LIKELY(bin->mask != 0)) {
+        uint32_t is_zero = bin->is_zero;
+        void *p = bin_take(bin);
+        return is_zero ? p : memset(p, 0, n);
+    }
+    void *p = malloc_slow(n);
+    if (p == NULL)
+        return NULL;
+    /* The refill tells; a late thread's cache is not ours to ask, and its masks say nothing. */
+    bin = &my_cache->bins[class_of(n)];
+    return bin->is_zero ? p : memset(p, 0, n);
+}
+
+void *core_calloc(size_t count, size_t size)
+{
+    size_t n;
+    if (UNLIKELY(__builtin_mul_overflow(count, size, &n)))
+        return out_of_memory();
+    if (LIKELY(n <= SMALL_MAX))
+        return calloc_small(n);
+    if (UNLIKELY(life_cache() == NULL) && my_cache == &no_cache)
+        return out_of_memory();
+    return large_alloc(n, 1, true);
+}
+
+void *core_aligned(size_t align, size_t n)
+{
+    if (align <= GRAIN)
+        return malloc_fast(n);
+    unsigned c = class_of_aligned(n, align);
+    if (c < CLASS_COUNT)
+        return malloc_fast(size_classes[c].size);
+    if (UNLIKELY(life_cache() == NULL) && my_cache == &no_cache)
+        return out_of_memory();
+    return large_alloc(n, align, false);
+}
+
+size_t core_good_size(size_t n)
+{
+    if (n <= SMALL_MAX)
+        return size_classes[class_of(n)].size;
+    if (n > PTRDIFF_MAX)
+        return 0;
+    return align_up(n, os->page_bytes());
+}

@@ -1,0 +1,117 @@
+#include "core/misuse.h"
+
+#include "report/report.h"
+#include "slab/slab.h"
+#include "span/span.h"
+
+static bool is_misaligned(uintptr_t address)
+{
+    return address % GRAIN != 0;
+}
+
+static void add_slot(struct text *t, const struct slab *s, size_t slot)
+{
+    text_add(t, "slot ");
+    text_add_unsigned(t, slot);
+    text_add(t, " of ");
+    text_add_unsigned(t, s->slots);
+    text_add(t, " in the slab at ");
+    text_add_hex(t, s->base);
+    text_add(t, " (size class of ");
+    text_add_unsigned(t, size_classes[s->class_index].size);
+    text_add(t, " bytes)\n");
+}
+
+static void add_inside(struct text *t, uintptr_t address, uintptr_t start, size_t bytes)
+{
+    text_add(t, "  it points ");
+    text_add_unsigned(t, address - start);
+    text_add(t, " bytes into the live block at ");
+    text_add_hex(t, start);
+    text_add(t, ", which has ");
+    text_add_unsigned(t, bytes);
+    text_add(t, " usable bytes; free takes the address that malloc returned\n");
+}
+
+static void describe_slot(struct text *t, const struct slab *s, uintptr_t address, const char *function)
+{
+    uint32_t size = size_classes[s->class_index].size;
+    size_t slot = (address - s->base) / size;
+    uintptr_t start = s->base + slot * size;
+    bool in_slot = slot < s->slots;
+    bool is_live = in_slot && s->states[slot] == SLOT_LIVE;
+    if (!in_slot) {
+        report_begin(t, MISUSE_INVALID_FREE, address, function);
+        text_add(t, "  no block was ever there: it is the unused end of the slab at ");
+        text_add_hex(t, s->base);
+        text_add(t, "\n");
+    } else if (is_live) {
+        report_begin(t, is_misaligned(address) ? MISUSE_MISALIGNED_FREE : MISUSE_INTERIOR_FREE, address,
+                     function);
+        add_inside(t, address, start, size);
+        text_add(t, "  the block is ");
+        add_slot(t, s, slot);
+    } else if (slot >= s->opened) {
+        report_begin(t, MISUSE_INVALID_FREE, address, function);
+        text_add(t, "  no block was ever handed out there: ");
+        add_slot(t, s, slot);
+    } else {
+        report_begin(t, address == start ? MISUSE_DOUBLE_FREE : MISUSE_INVALID_FREE, address, function);
+        text_add(t, address == start ? "  the block was freed before and not handed out since: "
+                                     : "  it points into a block that was freed before: ");
+        add_slot(t, s, slot);
+    }
+}
+
+static void describe_run(struct text *t, const struct span_place *place, uintptr_t address,
+                         const char *function)
+{
+    if (place->kind == RUN_LARGE) {
+        report_begin(t, is_misaligned(address) ? MISUSE_MISALIGNED_FREE : MISUSE_INTERIOR_FREE, address,
+                     function);
+        add_inside(t, address, place->start, place->bytes);
+        return;
+    }
+    report_begin(t, is_misaligned(address) ? MISUSE_MISALIGNED_FREE : MISUSE_DOUBLE_FREE, address,
+                 function);
+    text_add(t, "  the memory there was freed before: it is part of a free run of ");
+    text_add_unsigned(t, place->bytes);
+    text_add(t, " bytes at ");
+    text_add_hex(t, place->start);
+    text_add(t, "\n");
+}
+
+static void describe_foreign(struct text *t, uintptr_t address, const char *function)
+{
+    report_begin(t, MISUSE_INVALID_FREE, address, function);
+    text_add(t, "  ration never handed out memory there: it belongs to a stack, a variable, a mapping of the program, "
+                "another allocator, or nobody\n");
+}
+
+void misuse_report(uintptr_t address, const char *function)
+{
+    struct text t;
+    const struct slab *s = slab_of(address);
+    if (s != &no_slab) {
+        describe_slot(&t, s, address, function);
+    } else {
+        struct span_place place = span_find(address);
+        if (place.kind == RUN_NONE)
+            describe_foreign(&t, address, function);
+        else
+            describe_run(&t, &place, address, function);
+    }
+    report_end(&t);
+}
+
+void misuse_report_size(uintptr_t address, size_t has, size_t said, const char *function)
+{
+    struct text t;
+    report_begin(&t, MISUSE_SIZE_MISMATCH, address, function);
+    text_add(&t, "  the call says the block has ");
+    text_add_unsigned(&t, said);
+    text_add(&t, " bytes, but such a block would be of another size: this one has ");
+    text_add_unsigned(&t, has);
+    text_add(&t, " usable bytes; a sized free takes the size that was asked for\n");
+    report_end(&t);
+}

@@ -1,0 +1,13 @@
+/* Telling what is wrong with a pointer that a call cannot accept. Slow and careful: nothing at the address is read. */
+#ifndef RATION_CORE_MISUSE_H
+#define RATION_CORE_MISUSE_H
+
+#include "base/compiler.h"
+
+/* The program passed `address` to `function`, and no live block starts there. Returns unless on_error=abort. */
+void misuse_report(uintptr_t address, const char *function);
+
+/* The program said `said` bytes of a live block of `has` usable bytes. */
+void misuse_report_size(uintptr_t address, size_t has, size_t said, const char *function);
+
+#endif

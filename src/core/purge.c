@@ -1,0 +1,200 @@
+#include "core/purge.h"
+
+#include "base/bits.h"
+#include "conf/conf.h"
+#include "os/lock.h"
+#include "os/os.h"
+#include "slab/shelf.h"
+#include "span/span.h"
+
+enum {
+    HELD_MAX = 16,    /* slabs out of their shelf at once */
+    RANGES_MAX = 256, /* given back by one system call */
+    RUN_PAGES_MAX = 4096,
+    QUIET_PASSES = 3, /* the helper goes after so many passes, half a purge_delay apart, that found nothing */
+    HELPER_STACK_BYTES = 48 << 10,
+};
+#define NOTE_BYTES    MIB(1)   /* free memory below this is not worth a thread */
+#define AT_ONCE_BYTES KIB(128) /* nor this a pass, where pages shall go back at once */
+
+static struct {
+    struct lock pass_lock;
+    uint32_t passes;
+    uint64_t last_pass_ms;
+    size_t noted;          /* hint: bytes freed since the last pass began */
+    uint32_t helper_alive; /* 1 from before its start until the kernel has removed it */
+    uint32_t helper_serving; /* 1 while it will look at `noted` once more before it goes */
+    bool helper_refused;
+} purge = {.pass_lock = LOCK_INIT(RANK_PURGE)};
+
+static unsigned char helper_stack[HELPER_STACK_BYTES] __attribute__((aligned(64)));
+
+struct pass {
+    struct shelf_pass shelf;
+    uint64_t now_ms;
+    uint64_t age_ms;
+};
+
+static size_t ranges_bytes(const struct os_range *ranges, size_t n)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        bytes += ranges[i].bytes;
+    return bytes;
+}
+
+static size_t purge_ranges(const struct os_range *ranges, size_t n)
+{
+    size_t done = os->pages_purge(ranges, n);
+    for (size_t i = done; i < n; i++)
+        slab_unmark_purged(slab_of((uintptr_t)ranges[i].start), &ranges[i]);
+    return ranges_bytes(ranges, done);
+}
+
+static size_t purge_held(struct slab **held, size_t n)
+{
+    struct os_range ranges[RANGES_MAX];
+    size_t count = 0;
+    size_t bytes = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (RANGES_MAX - count < SLAB_PAGES_MAX) {
+            bytes += purge_ranges(ranges, count);
+            count = 0;
+        }
+        count += slab_collect_purge(held[i], ranges + count, RANGES_MAX - count);
+    }
+    return bytes + purge_ranges(ranges, count);
+}
+
+static size_t purge_class(unsigned c, const struct pass *pass)
+{
+    struct slab *held[HELD_MAX];
+    size_t bytes = 0;
+    size_t n;
+    do {
+        lock_take(&purge.pass_lock);
+        n = shelf_hold_old(c, &pass->shelf, held, HELD_MAX);
+        bytes += purge_held(held, n);
+        shelf_put_back(held, n);
+        lock_drop(&purge.pass_lock);
+    } while (n == HELD_MAX);
+    return bytes;
+}
+
+static size_t purge_runs(const struct pass *pass)
+{
+    size_t pages = 0;
+    size_t now;
+    do {
+        lock_take(&purge.pass_lock);
+        now = span_purge(pass->now_ms, pass->age_ms, RUN_PAGES_MAX);
+        lock_drop(&purge.pass_lock);
+        pages += now;
+    } while (now >= RUN_PAGES_MAX);
+    return pages << page_shift;
+}
+
+static size_t purge_pass(uint64_t age_ms)
+{
+    uint64_t now = os->now_ms();
+    struct pass pass = {.now_ms = now, .age_ms = age_ms};
+    uint32_t number = atomic_add_relaxed(&purge.passes, 1) + 1;
+    pass.shelf = (struct shelf_pass){
+        .number = number == 0 ? 1 : number, .now_ms = (uint32_t)now, .age_ms = (uint32_t)age_ms};
+    atomic_store_relaxed(&purge.last_pass_ms, now);
+    atomic_store_relaxed(&purge.noted, 0);
+    size_t bytes = 0;
+    for (unsigned c = 0; c < CLASS_COUNT; c++)
+        bytes += purge_class(c, &pass);
+    return bytes + purge_runs(&pass);
+}
+
+size_t purge_all(void)
+{
+    return purge_pass(0);
+}
+
+/* By the third pass that gave nothing back, all that was free has grown old enough: what is left cannot be purged. */
+static bool helper_is_done(int *quiet, size_t given_back)
+{
+    bool found_nothing = given_back == 0 && atomic_load_relaxed(&purge.noted) < NOTE_BYTES;
+    *quiet = found_nothing ? *quiet + 1 : 0;
+    return *quiet >= QUIET_PASSES || conf.purge_delay <= 0;
+}
+
+/* Runs on the helper: no C library, no thread-local variable. */
+static void helper_main(void *unused)
+{
+    (void)unused;
+    int quiet = 0;
+    uint32_t never_woken = 0;
+    for (;;) {
+        int delay = conf.purge_delay > 1 ? conf.purge_delay : 2;
+        os->wait(&never_woken, 0, delay / 2);
+        if (!helper_is_done(&quiet, purge_pass((uint64_t)delay)))
+            continue;
+        /* Pairs with purge_note: either it sees that nobody serves, or we see what it noted. */
+        atomic_exchange_full(&purge.helper_serving, 0U);
+        if (atomic_load_relaxed(&purge.noted) < NOTE_BYTES || conf.purge_delay <= 0 ||
+            atomic_exchange_full(&purge.helper_serving, 1U) != 0)
+            return;
+        quiet = 0;
+    }
+}
+
+static bool ensure_helper(void)
+{
+    if (atomic_load_relaxed(&purge.helper_serving) != 0)
+        return true;
+    if (purge.helper_refused || conf.purge_thread == 0)
+        return false;
+    /* The last one may be on its last instructions, on the same stack: the next note tries again. */
+    if (!atomic_cas_acquire(&purge.helper_alive, 0U, 1U))
+        return true;
+    atomic_exchange_full(&purge.helper_serving, 1U);
+    if (os->helper_start(helper_main, NULL, helper_stack, sizeof helper_stack, &purge.helper_alive))
+        return true;
+    purge.helper_refused = true;
+    atomic_exchange_full(&purge.helper_serving, 0U);
+    atomic_store_release(&purge.helper_alive, 0U);
+    return false;
+}
+
+void purge_note(size_t bytes)
+{
+    if (conf.purge_delay < 0)
+        return;
+    size_t noted = atomic_load_relaxed(&purge.noted) + bytes;
+    atomic_store_relaxed(&purge.noted, noted);
+    if (conf.purge_delay == 0) {
+        if (noted >= AT_ONCE_BYTES)
+            purge_pass(0);
+        return;
+    }
+    if (noted < NOTE_BYTES)
+        return;
+    atomic_fence_full();
+    if (ensure_helper())
+        return;
+    uint64_t age = (uint64_t)conf.purge_delay;
+    if (os->now_ms() - atomic_load_relaxed(&purge.last_pass_ms) >= age)
+        purge_pass(age);
+}
+
+void purge_fork_prepare(void)
+{
+    lock_take(&purge.pass_lock);
+}
+
+void purge_fork_parent(void)
+{
+    lock_drop(&purge.pass_lock);
+}
+
+void purge_fork_child(void)
+{
+    lock_init(&purge.pass_lock, RANK_PURGE);
+    purge.helper_alive = 0;
+    purge.helper_serving = 0;
+    purge.noted = NOTE_BYTES; /* what the parent's helper was about to do */
+}

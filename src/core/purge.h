@@ -1,0 +1,23 @@
+/* Giving memory back: free pages inside partly free slabs, and dirty runs, by age, in batches.
+ *
+ * Who does it: a helper thread that the C library does not know of, started when enough memory has become free and gone
+ * when nothing is left to give back, so an idle process shrinks by itself and a quiet one has no extra thread. Where it
+ * cannot be started (or purge_thread=0) the threads that free do the passes, at most one in each purge_delay.
+ *
+ * Locking: passes are serial (RANK_PURGE, dropped between size classes). */
+#ifndef RATION_CORE_PURGE_H
+#define RATION_CORE_PURGE_H
+
+#include "base/compiler.h"
+
+/* `bytes` became free in memory that nobody leases. Called without locks. */
+void purge_note(size_t bytes);
+
+/* Everything free, whatever its age. Returns the bytes given back. */
+size_t purge_all(void);
+
+void purge_fork_prepare(void);
+void purge_fork_parent(void);
+void purge_fork_child(void);
+
+#endif

@@ -1,0 +1,40 @@
+#include "core/core.h"
+#include "core/fast_path.h"
+#include "core/large.h"
+
+#include <string.h>
+
+/* Always the class of the new size, also when shrinking: a later free_sized names the new size. */
+static void *resize_by_copy(void *p, size_t had, size_t n)
+{
+    void *q = malloc_fast(n);
+    if (q == NULL)
+        return NULL;
+    memcpy(q, p, min_size(had, n));
+    free_fast(p);
+    return q;
+}
+
+static void *resize(void *p, size_t had, size_t n)
+{
+    if (had <= SMALL_MAX && n <= SMALL_MAX && size_classes[class_of(n)].size == had)
+        return p;
+    if (had > SMALL_MAX && n > SMALL_MAX) {
+        void *q = large_resize(p, had, n);
+        if (q != NULL)
+            return q;
+    }
+    return resize_by_copy(p, had, n);
+}
+
+void *core_realloc(void *p, size_t n, const char *function)
+{
+    if (p == NULL)
+        return malloc_fast(n);
+    if (n == 0) {
+        free_fast(p);
+        return NULL;
+    }
+    size_t had = core_usable(p, function);
+    return had != 0 ? resize(p, had, n) : NULL;
+}

@@ -1,0 +1,66 @@
+/* The platform contract: kernel, threads, time and chance are inputs.
+ *
+ * The allocator reaches the system only through the table `os`. `os_linux` is the real one; tests put another in its
+ * place that fails the Nth call, counts calls and turns the clock (tests/support/fake_os.c).
+ *
+ * Rules for every entry: it never allocates from the allocator, never changes errno, may be called before the C
+ * library is ready, from any thread, and at any time in a child after fork. Sizes and addresses of pages are multiples
+ * of page_bytes(). An entry that fails has changed nothing. A kernel that lacks or refuses an optional call counts as
+ * failure, never as an error that ends the program. */
+#ifndef RATION_OS_OS_H
+#define RATION_OS_OS_H
+
+#include "base/compiler.h"
+
+struct os_range {
+    void *start;
+    size_t bytes;
+};
+
+enum os_map_how {
+    OS_MAP_ANYWHERE, /* readable and writable, where the kernel likes; `at` is ignored */
+    OS_MAP_EXACT,    /* readable and writable at `at`; fails if anything is mapped there */
+    OS_MAP_OVER,     /* readable and writable at `at`, replacing what is there (inside a reservation of ours) */
+    OS_MAP_RESERVE,  /* addresses only, no access, where the kernel likes */
+};
+
+struct os_table {
+    size_t (*page_bytes)(void);
+
+    /* Fresh zero pages. Null on failure. */
+    void *(*pages_map)(void *at, size_t bytes, enum os_map_how how);
+    /* May fail (mapping limit): then the pages stay mapped. */
+    bool (*pages_unmap)(void *start, size_t bytes);
+    /* Afterwards the pages are mapped, zero, and cost no memory. Returns the number of leading ranges done. */
+    size_t (*pages_purge)(const struct os_range *ranges, size_t n);
+    /* Moves mapped pages, contents and all, to `to`, replacing what is there; the old addresses are unmapped. */
+    bool (*pages_move)(void *from, size_t from_bytes, void *to, size_t to_bytes);
+    /* Advice only. */
+    void (*pages_no_huge)(void *start, size_t bytes);
+    /* Whether pages of 2 MiB come without being asked for (transparent huge pages "always"). */
+    bool (*huge_pages_unasked)(void);
+    /* RLIMIT_AS in bytes; SIZE_MAX when unlimited. */
+    size_t (*address_space_limit)(void);
+
+    /* Milliseconds of a clock that only goes forward. Coarse and cheap. */
+    uint64_t (*now_ms)(void);
+    void (*random)(void *buffer, size_t bytes);
+    void (*write_error)(const char *chars, size_t n);
+    void (*abort)(void); /* does not return */
+
+    /* Sleeps while *word == expected, at most timeout_ms (negative: for ever). May wake for no reason. */
+    void (*wait)(uint32_t *word, uint32_t expected, int timeout_ms);
+    void (*wake_one)(uint32_t *word);
+    uint32_t (*thread_id)(void);
+    /* Starts entry(arg) on a thread that the C library does not know of, with all signals blocked, on the caller's
+     * stack memory; *alive is set to 1 by the caller and becomes 0, with a wake, when the thread is gone. Code that runs
+     * there uses no thread-local variable but through os, and no C library function. False if refused. */
+    bool (*helper_start)(void (*entry)(void *), void *arg, void *stack, size_t stack_bytes, uint32_t *alive);
+    /* Reads at most n bytes of a small file; returns the count, or -1. */
+    int64_t (*read_file)(const char *path, char *buffer, size_t n);
+};
+
+extern const struct os_table *os HIDDEN;
+extern const struct os_table os_linux HIDDEN;
+
+#endif

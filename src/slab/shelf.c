@@ -1,0 +1,221 @@
+#include "slab/shelf.h"
+
+#include "os/lock.h"
+
+struct list {
+    struct slab *first, *last;
+};
+
+struct shelf {
+    struct lock lock;
+    struct list ready;
+    struct list full;
+    struct slab *retired; /* records, linked by next */
+} LINE_ALIGNED;
+
+static struct shelf shelves[CLASS_COUNT];
+
+enum {
+    SWEEP_SLABS = 4, /* full slabs recounted before a class takes more memory */
+    READY_AT_MOST = 64,
+    READY_SHARE = 16,
+    EVENT_SHARE = 4, /* a ready slab has an event each time a quarter of it was freed */
+};
+
+static void list_append(struct list *l, struct slab *s)
+{
+    s->previous = l->last;
+    s->next = NULL;
+    *(l->last != NULL ? &l->last->next : &l->first) = s;
+    l->last = s;
+}
+
+static void list_remove(struct list *l, struct slab *s)
+{
+    *(s->previous != NULL ? &s->previous->next : &l->first) = s->next;
+    *(s->next != NULL ? &s->next->previous : &l->last) = s->previous;
+}
+
+unsigned shelf_ready_at(unsigned c)
+{
+    unsigned share = size_classes[c].slots / READY_SHARE;
+    return share < 1 ? 1 : share > READY_AT_MOST ? READY_AT_MOST : share;
+}
+
+/* Files a slab that is on no list and not leased. */
+static void file_locked(struct shelf *shelf, struct slab *s)
+{
+    unsigned free_slots = slab_count_free(s);
+    unsigned ready_at = shelf_ready_at(s->class_index);
+    if (free_slots == s->slots) {
+        slab_retire(s);
+        s->next = shelf->retired;
+        shelf->retired = s;
+        return;
+    }
+    if (free_slots < ready_at) {
+        s->place = SLAB_FULL;
+        atomic_store_relaxed(&s->till, (int32_t)(ready_at - free_slots) - 1);
+        list_append(&shelf->full, s);
+        return;
+    }
+    unsigned live = s->slots - free_slots;
+    unsigned share = (unsigned)max_size(s->slots / EVENT_SHARE, 1);
+    s->place = SLAB_READY;
+    atomic_store_relaxed(&s->till, (int32_t)min_size(live, share) - 1);
+    list_append(&shelf->ready, s);
+}
+
+/* Frees may have been miscounted by racing threads: look again at those who have waited longest. */
+static void sweep_full_locked(struct shelf *shelf)
+{
+    for (int i = 0; i < SWEEP_SLABS && shelf->full.first != NULL; i++) {
+        struct slab *s = shelf->full.first;
+        list_remove(&shelf->full, s);
+        file_locked(shelf, s);
+    }
+}
+
+static struct slab *take_ready_locked(struct shelf *shelf)
+{
+    if (shelf->ready.first == NULL)
+        sweep_full_locked(shelf);
+    struct slab *s = shelf->ready.first;
+    if (s != NULL)
+        list_remove(&shelf->ready, s);
+    return s;
+}
+
+static struct slab *create_locked(struct shelf *shelf, unsigned c)
+{
+    struct slab *record = shelf->retired;
+    struct slab *s = slab_create(c, record);
+    if (s != NULL && s == record)
+        shelf->retired = record->next;
+    return s;
+}
+
+struct slab *shelf_lease(unsigned c)
+{
+    struct shelf *shelf = &shelves[c];
+    lock_take(&shelf->lock);
+    struct slab *s = take_ready_locked(shelf);
+    if (s == NULL)
+        s = create_locked(shelf, c);
+    if (s != NULL) {
+        s->place = SLAB_LEASED;
+        atomic_store_relaxed(&s->till, LEASE_TILL);
+    }
+    lock_drop(&shelf->lock);
+    return s;
+}
+
+void shelf_return(struct slab *s)
+{
+    struct shelf *shelf = &shelves[s->class_index];
+    lock_take(&shelf->lock);
+    s->stamp_ms = (uint32_t)os->now_ms();
+    file_locked(shelf, s);
+    lock_drop(&shelf->lock);
+}
+
+static size_t event_locked(struct shelf *shelf, struct slab *s)
+{
+    switch ((enum slab_place)s->place) {
+    case SLAB_LEASED:
+        atomic_store_relaxed(&s->till, LEASE_TILL);
+        return 0;
+    case SLAB_HELD:
+        atomic_store_relaxed(&s->till, LEASE_TILL);
+        return 0;
+    case SLAB_FULL:
+        list_remove(&shelf->full, s);
+        break;
+    case SLAB_READY:
+        list_remove(&shelf->ready, s);
+        break;
+    case SLAB_RETIRED:
+        return 0;
+    }
+    size_t free_bytes = (size_t)slab_count_free(s) * size_classes[s->class_index].size;
+    s->stamp_ms = (uint32_t)os->now_ms();
+    file_locked(shelf, s);
+    return free_bytes;
+}
+
+size_t shelf_event(uintptr_t address)
+{
+    struct slab *s = slab_of(address);
+    if (s == &no_slab)
+        return 0;
+    struct shelf *shelf = &shelves[s->class_index];
+    lock_take(&shelf->lock);
+    size_t free_bytes = slab_of(address) == s ? event_locked(shelf, s) : 0;
+    lock_drop(&shelf->lock);
+    return free_bytes;
+}
+
+static bool is_due(const struct slab *s, const struct shelf_pass *pass)
+{
+    return s->purge_pass != pass->number &&
+           (int32_t)(pass->now_ms - s->stamp_ms - pass->age_ms) >= 0;
+}
+
+size_t shelf_hold_old(unsigned c, const struct shelf_pass *pass, struct slab **held, size_t max)
+{
+    struct shelf *shelf = &shelves[c];
+    size_t n = 0;
+    lock_take(&shelf->lock);
+    struct slab *next;
+    for (struct slab *s = shelf->ready.first; s != NULL && n < max; s = next) {
+        next = s->next;
+        if (!is_due(s, pass))
+            continue;
+        list_remove(&shelf->ready, s);
+        s->place = SLAB_HELD;
+        s->purge_pass = pass->number;
+        held[n++] = s;
+    }
+    lock_drop(&shelf->lock);
+    return n;
+}
+
+void shelf_put_back(struct slab **held, size_t n)
+{
+    if (n == 0)
+        return;
+    struct shelf *shelf = &shelves[held[0]->class_index];
+    lock_take(&shelf->lock);
+    for (size_t i = 0; i < n; i++)
+        file_locked(shelf, held[i]);
+    lock_drop(&shelf->lock);
+}
+
+void shelf_visit(unsigned c, void (*visit)(struct slab *s, void *arg), void *arg)
+{
+    struct shelf *shelf = &shelves[c];
+    lock_take(&shelf->lock);
+    for (struct slab *s = shelf->ready.first; s != NULL; s = s->next)
+        visit(s, arg);
+    for (struct slab *s = shelf->full.first; s != NULL; s = s->next)
+        visit(s, arg);
+    lock_drop(&shelf->lock);
+}
+
+void shelf_fork_prepare(void)
+{
+    for (int c = 0; c < CLASS_COUNT; c++)
+        lock_take(&shelves[c].lock);
+}
+
+void shelf_fork_parent(void)
+{
+    for (int c = 0; c < CLASS_COUNT; c++)
+        lock_drop(&shelves[c].lock);
+}
+
+void shelf_fork_child(void)
+{
+    for (int c = 0; c < CLASS_COUNT; c++)
+        lock_init(&shelves[c].lock, RANK_SHELF);
+}

@@ -1,0 +1,170 @@
+#include "slab/slab.h"
+
+#include "area/records.h"
+#include "span/span.h"
+
+/* start_limit 0: no address passes the slot test. */
+struct slab no_slab = {.place = SLAB_RETIRED};
+
+static struct slab *take_record(unsigned c)
+{
+    const struct size_class *k = &size_classes[c];
+    unsigned padded = (unsigned)align_up(k->slots, 64);
+    struct slab *s = records_take(sizeof *s + padded);
+    if (s == NULL)
+        return NULL;
+    for (unsigned i = k->slots; i < padded; i++)
+        s->states[i] = SLOT_LIVE;
+    return s;
+}
+
+static void map_slab(struct slab *s, struct slab *entry)
+{
+    size_t unit = window_unit(s->base);
+    for (unsigned i = 0; i < class_units(s->class_index); i++)
+        atomic_store_release(&window.map[unit + i], entry);
+}
+
+struct slab *slab_create(unsigned c, struct slab *record)
+{
+    struct slab *s = record != NULL ? record : take_record(c);
+    if (s == NULL)
+        return NULL;
+    bool is_zero;
+    void *run = span_alloc((size_t)class_units(c) * UNIT_BYTES, UNIT_BYTES, RUN_SLAB, &is_zero);
+    if (run == NULL)
+        return NULL;
+    const struct size_class *k = &size_classes[c];
+    s->base = (uintptr_t)run;
+    s->reciprocal = k->reciprocal;
+    s->start_limit = k->start_limit;
+    s->class_index = (uint8_t)c;
+    s->slots = (uint16_t)k->slots;
+    s->opened = 0;
+    s->fresh = is_zero;
+    s->purged_pages = 0;
+    s->place = SLAB_LEASED;
+    map_slab(s, s);
+    return s;
+}
+
+/* Pages that slots below `opened` may have touched. */
+static size_t touched_bytes(const struct slab *s)
+{
+    size_t offered = (size_t)s->opened * size_classes[s->class_index].size;
+    return s->fresh ? min_size(offered, slab_bytes(s)) : slab_bytes(s);
+}
+
+void slab_retire(struct slab *s)
+{
+    s->place = SLAB_RETIRED;
+    map_slab(s, &no_slab);
+    span_free((void *)s->base, touched_bytes(s));
+}
+
+/* Slots that overlap page k: [*from, *to). */
+static void slots_of_page(const struct slab *s, size_t k, unsigned *from, unsigned *to)
+{
+    uint32_t size = size_classes[s->class_index].size;
+    size_t start = k << page_shift;
+    size_t end = (k + 1) << page_shift;
+    *from = (unsigned)(start / size);
+    *to = (unsigned)min_size((end + size - 1) / size, s->slots);
+}
+
+static bool page_is_free(const struct slab *s, size_t k)
+{
+    unsigned from;
+    unsigned to;
+    slots_of_page(s, k, &from, &to);
+    return from < to && all_zero_bytes(s->states + from, to - from);
+}
+
+size_t slab_collect_purge(struct slab *s, struct os_range *ranges, size_t max)
+{
+    size_t pages = (touched_bytes(s) + ((size_t)1 << page_shift) - 1) >> page_shift;
+    size_t n = 0;
+    size_t previous_end = 0;
+    for (size_t k = 0; k < pages; k++) {
+        uint64_t bit = (uint64_t)1 << k;
+        if ((s->purged_pages & bit) != 0 || !page_is_free(s, k))
+            continue;
+        char *start = (char *)s->base + (k << page_shift);
+        if (n > 0 && previous_end == k) {
+            ranges[n - 1].bytes += (size_t)1 << page_shift;
+        } else if (n < max) {
+            ranges[n++] = (struct os_range){start, (size_t)1 << page_shift};
+        } else {
+            break;
+        }
+        previous_end = k + 1;
+        s->purged_pages |= bit;
+    }
+    return n;
+}
+
+void slab_unmark_purged(struct slab *s, const struct os_range *range)
+{
+    size_t first = ((uintptr_t)range->start - s->base) >> page_shift;
+    for (size_t k = 0; k << page_shift < range->bytes; k++)
+        s->purged_pages &= ~((uint64_t)1 << (first + k));
+}
+
+static int check_map(const struct slab *s)
+{
+    size_t unit = window_unit(s->base);
+    if (s->base % UNIT_BYTES != 0 || unit + class_units(s->class_index) > window.unit_count)
+        return 1;
+    for (unsigned i = 0; i < class_units(s->class_index); i++) {
+        if (window.map[unit + i] != s)
+            return 1;
+    }
+    return 0;
+}
+
+static int check_states(const struct slab *s)
+{
+    for (unsigned i = 0; i < padded_slots(s); i++) {
+        uint8_t state = s->states[i];
+        if (state != SLOT_FREE && state != SLOT_LIVE)
+            return 2;
+        if (i >= s->slots && state != SLOT_LIVE)
+            return 2;
+        if (i < s->slots && i >= s->opened && state == SLOT_LIVE)
+            return 3;
+    }
+    if (s->opened > align_up(s->slots, class_group(s->class_index)))
+        return 3;
+    return 0;
+}
+
+static int check_purged(const struct slab *s)
+{
+    for (size_t k = 0; k << page_shift < slab_bytes(s); k++) {
+        unsigned from;
+        unsigned to;
+        slots_of_page(s, k, &from, &to);
+        if ((s->purged_pages >> k & 1) != 0 && from < to &&
+            !all_zero_bytes(s->states + from, to - from))
+            return 4;
+    }
+    return 0;
+}
+
+static int check_class(const struct slab *s)
+{
+    const struct size_class *k = &size_classes[s->class_index];
+    return s->reciprocal == k->reciprocal && s->start_limit == k->start_limit && s->slots == k->slots
+               ? 0
+               : 6;
+}
+
+int slab_check(const struct slab *s)
+{
+    int broken = check_class(s);
+    if (broken == 0)
+        broken = check_map(s);
+    if (broken == 0)
+        broken = check_states(s);
+    return broken != 0 ? broken : check_purged(s);
+}

@@ -1,0 +1,128 @@
+/* Slabs: runs cut into equal slots, and their records.
+ *
+ * One byte of state per slot, kept in the slab's record far from the slots, is the only truth about a slot. A free from
+ * any thread is a check and a store of that byte; bytes of different slots do not disturb each other, so no atomic
+ * read-modify-write is needed and nobody owns the byte. What is in the slots is never read or written here.
+ *
+ * Places of a slab, and who may hand out its slots:
+ *   SLAB_LEASED   one cache; nobody else
+ *   SLAB_FULL     nobody; on its shelf's full list; fewer than shelf_ready_at() slots are known to be free
+ *   SLAB_READY    nobody; on its shelf's ready list; the next lease takes it
+ *   SLAB_HELD     nobody; out of the lists while its free pages are purged
+ *   SLAB_RETIRED  not a slab any more; the record waits on the shelf for the next slab of this class
+ *
+ * A slot's state goes FREE -> LIVE by the lessee (malloc) and LIVE -> FREE by whoever frees. The store of FREE is a
+ * release: it pairs with the acquire fence after the lessee's scan, so the new user of the slot comes after the old.
+ *
+ * `till` counts frees down to the next event (slab_event). It is a hint: two threads may lose counts, and nothing but
+ * the time of the event depends on it. Shelf sweeps recount the states and heal it.
+ *
+ * Invariants (slab_check):
+ *  L1  base is aligned to UNIT_BYTES and the map gives this slab for each of its units; none for a retired one.
+ *  L2  every state byte is FREE or LIVE; those at and behind `slots` are LIVE padding.
+ *  L3  opened <= slots rounded up to a group, and no slot at or behind `opened` is LIVE.
+ *  L4  a page marked purged holds only FREE slots.
+ *  L5  place and list agree: FULL and READY slabs are on that list of their shelf, others on none.
+ *  L6  reciprocal, start_limit and slots are those of the class.
+ *
+ * Locking: header fields but `till` change under the shelf's lock, or by the lessee while leased. */
+#ifndef RATION_SLAB_SLAB_H
+#define RATION_SLAB_SLAB_H
+
+#include "area/window.h"
+#include "base/bytes.h"
+#include "os/os.h"
+#include "sizeclass/sizeclass.h"
+
+enum slot_state {
+    SLOT_FREE = 0, /* so that a fresh record is a slab of free slots */
+    SLOT_LIVE = 1,
+};
+
+enum slab_place {
+    SLAB_RETIRED,
+    SLAB_LEASED,
+    SLAB_FULL,
+    SLAB_READY,
+    SLAB_HELD,
+};
+
+struct slab {
+    uintptr_t base;       /* address of slot 0 */
+    uint64_t reciprocal;  /* sizeclass.h: the slot test */
+    uint32_t start_limit; /* sizeclass.h; 0 makes every address fail the test */
+    int32_t till;         /* hint: frees until the next event */
+    uint8_t class_index;
+    uint8_t place; /* enum slab_place; read without the lock as a hint */
+    uint16_t opened; /* slots below it were offered by some lease */
+    uint16_t slots;
+    bool fresh;            /* slots from `opened` on are zero memory */
+    uint64_t purged_pages; /* bit k: page k is purged, and no slot of it was offered since */
+    uint32_t stamp_ms;     /* time of the last event, low 32 bits */
+    uint32_t purge_pass;   /* the last pass that looked at it */
+    struct slab *previous, *next;
+    uint8_t states[]; /* one per slot, padded to a multiple of 64 */
+};
+_Static_assert(offsetof(struct slab, states) == 64, "states begin on a line of their own");
+
+/* Stands in the map for every unit that is no slab's. Never written. */
+extern struct slab no_slab HIDDEN;
+
+/* The slab that holds `address`, or &no_slab. Safe for any number. */
+static ALWAYS_INLINE struct slab *slab_of(uintptr_t address)
+{
+    size_t unit = window_unit(address);
+    if (UNLIKELY(unit >= atomic_load_acquire(&window.unit_count)))
+        return &no_slab;
+    return atomic_load_relaxed(&window.map[unit]);
+}
+
+/* The slot that starts at `address`, or a number >= SLOTS_MAX if none does. `address` lies in s. */
+enum { SLOTS_MAX = 4096, SLAB_PAGES_MAX = 64 };
+static ALWAYS_INLINE size_t slot_of(const struct slab *s, uintptr_t address)
+{
+    uint64_t x = (address - s->base) * s->reciprocal;
+    return LIKELY((uint32_t)x < s->start_limit) ? (size_t)(x >> 32) : SLOTS_MAX;
+}
+
+static inline size_t slab_bytes(const struct slab *s)
+{
+    return (size_t)class_units(s->class_index) * UNIT_BYTES;
+}
+
+static inline unsigned padded_slots(const struct slab *s)
+{
+    return (unsigned)align_up(s->slots, 64);
+}
+
+/* Slots known to be free now; frees by other threads may add to it at any time. */
+static inline unsigned slab_count_free(const struct slab *s)
+{
+    return count_zero_bytes(s->states, padded_slots(s));
+}
+
+/* Slots that a lease takes into its mask at once: many small ones, few large ones, so that a program which frees what it
+ * just got keeps a small footprint in the processor's caches. */
+static inline unsigned class_group(unsigned c)
+{
+    uint32_t size = size_classes[c].size;
+    return size <= 128 ? 64 : size <= 512 ? 32 : 16;
+}
+
+/* A new slab of class c, leased to the caller; null if out of memory. `record` is a retired record of the class or null. */
+struct slab *slab_create(unsigned c, struct slab *record);
+
+/* Takes a slab whose slots are all free out of the map and gives its run back. The caller keeps the record. */
+void slab_retire(struct slab *s);
+
+/* Collects the ranges of s whose pages hold free slots only and are not purged yet; marks them purged. Nobody may lease s
+ * meanwhile. Returns the count of ranges, at most max. */
+size_t slab_collect_purge(struct slab *s, struct os_range *ranges, size_t max);
+
+/* The system did not purge this range after all. */
+void slab_unmark_purged(struct slab *s, const struct os_range *range);
+
+/* The number of the first broken invariant, or 0. */
+int slab_check(const struct slab *s);
+
+#endif

@@ -1,0 +1,211 @@
+#include "area/records.h"
+#include "span/span_internal.h"
+
+#include "os/os.h"
+
+void tag_set(size_t page, uint64_t tag)
+{
+    uint64_t *chunk = span.tags[page / CHUNK_PAGES];
+    if (chunk != NULL)
+        atomic_store_relaxed(&chunk[page % CHUNK_PAGES], tag);
+}
+
+void tag_in_use(size_t first, size_t pages, enum run_kind kind)
+{
+    tag_set(first, (uint64_t)pages << TAG_KIND_BITS | kind);
+    span.pages[kind] += pages;
+    span.runs[kind]++;
+}
+
+void tag_nothing(size_t first, size_t pages, enum run_kind was)
+{
+    tag_set(first, 0);
+    span.pages[was] -= pages;
+    span.runs[was]--;
+}
+
+static bool prepare_tags(size_t end)
+{
+    for (size_t c = span.frontier / CHUNK_PAGES; c * CHUNK_PAGES < end; c++) {
+        if (c >= CHUNK_COUNT)
+            return false;
+        if (span.tags[c] != NULL)
+            continue;
+        uint64_t *chunk = records_take(CHUNK_PAGES * sizeof *chunk);
+        if (chunk == NULL)
+            return false;
+        atomic_store_release(&span.tags[c], chunk);
+    }
+    return true;
+}
+
+static void spare_push(struct run *r)
+{
+    r->newer = span.spare;
+    span.spare = r;
+    span.spare_count++;
+}
+
+static struct run *spare_pop(void)
+{
+    struct run *r = span.spare;
+    if (r != NULL) {
+        span.spare = r->newer;
+        span.spare_count--;
+    }
+    return r;
+}
+
+bool span_prepare_records(size_t end)
+{
+    if (UNLIKELY(span.spare_count < SPARE_RECORDS)) {
+        _Static_assert(sizeof(struct run) % (1 << TAG_KIND_BITS) == 0, "a tag holds a record's address");
+        struct run *more = records_take(RECORDS_PER_TAKE * sizeof *more);
+        if (more == NULL)
+            return false;
+        for (int i = 0; i < RECORDS_PER_TAKE; i++)
+            spare_push(&more[i]);
+    }
+    return end <= span.frontier || prepare_tags(end);
+}
+
+static void queue_append(struct run *r)
+{
+    r->older = span.newest;
+    r->newer = NULL;
+    *(span.newest != NULL ? &span.newest->newer : &span.oldest) = r;
+    span.newest = r;
+}
+
+static void queue_remove(struct run *r)
+{
+    *(r->older != NULL ? &r->older->newer : &span.oldest) = r->newer;
+    *(r->newer != NULL ? &r->newer->older : &span.newest) = r->older;
+}
+
+static void tag_ends(const struct run *r, uint64_t tag)
+{
+    tag_set(r->first, tag);
+    tag_set(r->first + r->pages - 1, tag);
+}
+
+/* Files r, which no neighbour can merge with. */
+static void insert(struct run *r)
+{
+    tag_ends(r, (uint64_t)(uintptr_t)r | r->kind);
+    run_tree_insert(&span.tree[r->kind], r);
+    if (r->kind == RUN_DIRTY)
+        queue_append(r);
+    span.pages[r->kind] += r->pages;
+    span.runs[r->kind]++;
+}
+
+struct run free_run_take(struct run *r)
+{
+    struct run taken = *r;
+    tag_ends(r, 0);
+    run_tree_remove(&span.tree[r->kind], r);
+    if (r->kind == RUN_DIRTY)
+        queue_remove(r);
+    span.pages[r->kind] -= r->pages;
+    span.runs[r->kind]--;
+    spare_push(r);
+    return taken;
+}
+
+static void insert_new(size_t first, size_t pages, enum run_kind kind, uint64_t stamp_ms)
+{
+    struct run *r = spare_pop();
+    if (r == NULL) {
+        /* No memory for a record: keep the pages out of use. Every structure stays valid. */
+        tag_in_use(first, pages, RUN_HELD);
+        return;
+    }
+    *r = (struct run){.first = first, .pages = pages, .kind = kind, .stamp_ms = stamp_ms};
+    insert(r);
+}
+
+/* The age of the larger part counts: a small fresh piece must not keep a large idle run from being purged, nor an idle
+ * crumb make a large warm run look old. */
+static void absorb(struct run *into, uint64_t neighbour_tag)
+{
+    struct run part = free_run_take(tag_run(neighbour_tag));
+    if (part.first < into->first)
+        into->first = part.first;
+    if (part.pages > into->pages)
+        into->stamp_ms = part.stamp_ms;
+    into->pages += part.pages;
+}
+
+void free_run_add(size_t first, size_t pages, enum run_kind kind, uint64_t stamp_ms)
+{
+    struct run whole = {.first = first, .pages = pages, .kind = kind, .stamp_ms = stamp_ms};
+    if (first > 0 && tag_kind(tag_at(first - 1)) == kind)
+        absorb(&whole, tag_at(first - 1));
+    if (first + pages < span.frontier && tag_kind(tag_at(first + pages)) == kind)
+        absorb(&whole, tag_at(first + pages));
+    insert_new(whole.first, whole.pages, kind, whole.stamp_ms);
+}
+
+void free_run_carve(struct run *r, size_t first, size_t pages)
+{
+    struct run whole = free_run_take(r);
+    size_t end = first + pages;
+    if (first > whole.first)
+        insert_new(whole.first, first - whole.first, whole.kind, whole.stamp_ms);
+    if (end < whole.first + whole.pages)
+        insert_new(end, whole.first + whole.pages - end, whole.kind, whole.stamp_ms);
+}
+
+bool map_void(size_t first, size_t pages)
+{
+    return window_map(address_of(first), pages << page_shift);
+}
+
+/* The first piece is small; then an eighth of what there is, so that calls stay few and unused pages (which cost
+ * addresses, not memory) stay below an eighth. */
+static size_t choose_map_step(size_t missing)
+{
+    size_t step = max_size(pages_for(MIB(1)), span.mapped / 8);
+    return max_size(missing, min_size(step, pages_for(MIB(64))));
+}
+
+static bool map_to(size_t end)
+{
+    size_t limit = (window.unit_limit << UNIT_SHIFT) >> page_shift;
+    if (end > limit)
+        return false;
+    if (end <= span.mapped)
+        return true;
+    size_t missing = end - span.mapped;
+    size_t step = min_size(choose_map_step(missing), limit - span.mapped);
+    if (!window_map(address_of(span.mapped), step << page_shift)) {
+        step = missing;
+        if (!window_map(address_of(span.mapped), step << page_shift))
+            return false;
+    }
+    if (span.no_huge)
+        os->pages_no_huge((void *)address_of(span.mapped), step << page_shift);
+    span.mapped += step;
+    return true;
+}
+
+static size_t units_below(size_t page)
+{
+    return ((page << page_shift) + UNIT_BYTES - 1) >> UNIT_SHIFT;
+}
+
+bool frontier_take(size_t pages, size_t align_pages, size_t *first)
+{
+    size_t start = align_up(span.frontier, align_pages);
+    size_t end = start + pages;
+    if (end < start || !span_prepare_records(end) || !map_to(end) ||
+        !window_cover(units_below(end), span.no_slab))
+        return false;
+    size_t gap_first = span.frontier;
+    atomic_store_release(&span.frontier, end);
+    if (start > gap_first)
+        free_run_add(gap_first, start - gap_first, RUN_CLEAN, 0);
+    *first = start;
+    return true;
+}

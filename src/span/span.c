@@ -1,0 +1,323 @@
+#include "span/span_internal.h"
+
+#include "os/os.h"
+
+struct span_state span = {.lock = LOCK_INIT(RANK_SPAN)};
+unsigned page_shift;
+
+enum {
+    ALIGN_TRIES = 8,   /* runs looked at for an aligned fit before one that surely fits is taken */
+    PURGE_BATCH = 64,
+    FIRST_MAP_BYTES = 1 << 20, /* shorter than a huge page, so that the first touch cannot bring one */
+};
+#define UNMAP_BYTES MIB(8) /* longer dirty runs are unmapped, which also gives back the commitment */
+
+static bool open_locked(struct slab *no_slab)
+{
+    if (window.base != 0)
+        return true;
+    page_shift = lowest_bit(os->page_bytes());
+    if (!window_open(FIRST_MAP_BYTES))
+        return false;
+    span.no_slab = no_slab;
+    span.mapped = pages_for(FIRST_MAP_BYTES);
+    return true;
+}
+
+bool span_open(struct slab *no_slab)
+{
+    lock_take(&span.lock);
+    bool ok = open_locked(no_slab);
+    lock_drop(&span.lock);
+    return ok;
+}
+
+static bool fits_aligned(const struct run *r, size_t pages, size_t align_pages, size_t *first)
+{
+    *first = align_up(r->first, align_pages);
+    return *first + pages <= r->first + r->pages;
+}
+
+static struct run *find_fit(struct run *root, size_t pages, size_t align_pages, size_t *first)
+{
+    struct run *r = run_tree_best_fit(root, pages);
+    for (int i = 0; r != NULL && i < ALIGN_TRIES; i++) {
+        if (fits_aligned(r, pages, align_pages, first))
+            return r;
+        r = run_tree_next(root, r);
+    }
+    r = run_tree_best_fit(root, pages + align_pages - 1);
+    return r != NULL && fits_aligned(r, pages, align_pages, first) ? r : NULL;
+}
+
+static bool take_free(enum run_kind kind, size_t pages, size_t align_pages, size_t *first)
+{
+    struct run *r = find_fit(span.tree[kind], pages, align_pages, first);
+    if (r == NULL || (kind == RUN_VOID && !map_void(*first, pages)))
+        return false;
+    free_run_carve(r, *first, pages);
+    return true;
+}
+
+/* Huge pages that come unasked would fill a window that is used sparsely; asked once, when the window outgrows its
+ * first piece. */
+static void consider_huge_pages(size_t pages)
+{
+    if (!span.no_huge && span.frontier + pages > span.mapped &&
+        span.mapped == pages_for(FIRST_MAP_BYTES))
+        span.no_huge = os->huge_pages_unasked();
+}
+
+static bool take_any(size_t pages, size_t align_pages, size_t *first, bool *is_zero)
+{
+    *is_zero = false;
+    if (take_free(RUN_DIRTY, pages, align_pages, first))
+        return true;
+    *is_zero = true;
+    if (take_free(RUN_CLEAN, pages, align_pages, first) ||
+        take_free(RUN_VOID, pages, align_pages, first))
+        return true;
+    consider_huge_pages(pages);
+    return frontier_take(pages, align_pages, first);
+}
+
+void *span_alloc(size_t bytes, size_t align, enum run_kind use, bool *is_zero)
+{
+    size_t pages = pages_for(bytes);
+    size_t align_pages = max_size(align >> page_shift, 1);
+    size_t first;
+    lock_take(&span.lock);
+    bool ok = span_prepare_records(0) && take_any(pages, align_pages, &first, is_zero);
+    if (ok)
+        tag_in_use(first, pages, use);
+    lock_drop(&span.lock);
+    return ok ? (void *)address_of(first) : NULL;
+}
+
+void span_free(void *start, size_t dirty_bytes)
+{
+    uint64_t now = os->now_ms();
+    lock_take(&span.lock);
+    size_t first = page_of((uintptr_t)start);
+    uint64_t tag = tag_at(first);
+    size_t pages = tag_pages(tag);
+    size_t dirty = min_size(pages_for(dirty_bytes), pages);
+    tag_nothing(first, pages, tag_kind(tag));
+    if (dirty > 0)
+        free_run_add(first, dirty, RUN_DIRTY, now);
+    if (dirty < pages)
+        free_run_add(first + dirty, pages - dirty, RUN_CLEAN, now);
+    lock_drop(&span.lock);
+}
+
+static bool begins_at(uintptr_t address, enum run_kind use)
+{
+    size_t page = page_of(address);
+    return window.base != 0 && page < atomic_load_acquire(&span.frontier) &&
+           address_of(page) == address &&
+           tag_kind(tag_at(page)) == use;
+}
+
+size_t span_release(uintptr_t address, enum run_kind use)
+{
+    uint64_t now = os->now_ms();
+    size_t pages = 0;
+    lock_take(&span.lock);
+    if (begins_at(address, use)) {
+        size_t first = page_of(address);
+        pages = tag_pages(tag_at(first));
+        tag_nothing(first, pages, use);
+        free_run_add(first, pages, RUN_DIRTY, now);
+    }
+    lock_drop(&span.lock);
+    return pages << page_shift;
+}
+
+/* Takes up to `pages` pages that follow page `end`, whatever kind of free they are. Returns how many. */
+static size_t take_following(size_t end, size_t pages)
+{
+    size_t unused;
+    if (end == span.frontier)
+        return frontier_take(pages, 1, &unused) ? pages : 0;
+    uint64_t tag = tag_at(end);
+    if (!kind_is_free(tag_kind(tag)))
+        return 0;
+    struct run *r = tag_run(tag);
+    size_t part = min_size(r->pages, pages);
+    if (r->kind == RUN_VOID && !map_void(end, part))
+        return 0;
+    free_run_carve(r, end, part);
+    return part;
+}
+
+bool span_extend(void *start, size_t new_bytes)
+{
+    uint64_t now = os->now_ms();
+    size_t want = pages_for(new_bytes);
+    lock_take(&span.lock);
+    size_t first = page_of((uintptr_t)start);
+    uint64_t tag = tag_at(first);
+    enum run_kind use = tag_kind(tag);
+    size_t had = tag_pages(tag);
+    size_t pages = had;
+    bool prepared = span_prepare_records(0);
+    while (prepared && pages < want) {
+        size_t part = take_following(first + pages, want - pages);
+        if (part == 0)
+            break;
+        pages += part;
+    }
+    if (pages < want && pages > had)
+        free_run_add(first + had, pages - had, RUN_DIRTY, now);
+    if (pages >= want) {
+        tag_nothing(first, had, use);
+        tag_in_use(first, pages, use);
+    }
+    lock_drop(&span.lock);
+    return pages >= want;
+}
+
+void span_trim(void *start, size_t new_bytes)
+{
+    uint64_t now = os->now_ms();
+    lock_take(&span.lock);
+    size_t first = page_of((uintptr_t)start);
+    uint64_t tag = tag_at(first);
+    size_t had = tag_pages(tag);
+    size_t keep = pages_for(new_bytes);
+    if (keep < had && span_prepare_records(0)) {
+        tag_nothing(first, had, tag_kind(tag));
+        tag_in_use(first, keep, tag_kind(tag));
+        free_run_add(first + keep, had - keep, RUN_DIRTY, now);
+    }
+    lock_drop(&span.lock);
+}
+
+/* The new place is taken from void or fresh addresses, not from dirty runs: their memory would be dropped by the move. */
+static bool take_to_move(size_t pages, size_t align_pages, size_t *first)
+{
+    return take_free(RUN_VOID, pages, align_pages, first) ||
+           take_free(RUN_CLEAN, pages, align_pages, first) ||
+           frontier_take(pages, align_pages, first);
+}
+
+void *span_move(void *from, size_t new_bytes, size_t align)
+{
+    size_t pages = pages_for(new_bytes);
+    size_t first;
+    lock_take(&span.lock);
+    size_t old_first = page_of((uintptr_t)from);
+    size_t old_pages = tag_pages(tag_at(old_first));
+    size_t align_pages = max_size(align >> page_shift, 1);
+    /* A block that grew once will grow again: look for a place with as much free behind it, which stays free. */
+    bool roomy = span_prepare_records(0) && take_to_move(2 * pages, align_pages, &first);
+    if (!roomy && !take_to_move(pages, align_pages, &first)) {
+        lock_drop(&span.lock);
+        return NULL;
+    }
+    tag_in_use(first, pages, RUN_LARGE);
+    if (roomy)
+        free_run_add(first + pages, pages, RUN_CLEAN, 0);
+    lock_drop(&span.lock);
+
+    /* The kernel moves the old pages over the first of the new ones; those behind them are mapped and zero already. */
+    bool moved = os->pages_move(from, old_pages << page_shift, (void *)address_of(first),
+                                old_pages << page_shift);
+    lock_take(&span.lock);
+    if (moved) {
+        tag_nothing(old_first, old_pages, RUN_LARGE);
+        free_run_add(old_first, old_pages, RUN_VOID, 0);
+    } else {
+        tag_nothing(first, pages, RUN_LARGE);
+        free_run_add(first, pages, RUN_CLEAN, 0);
+    }
+    lock_drop(&span.lock);
+    return moved ? (void *)address_of(first) : NULL;
+}
+
+size_t span_in_use_bytes(uintptr_t address, enum run_kind use)
+{
+    return begins_at(address, use) ? tag_pages(tag_at(page_of(address))) << page_shift : 0;
+}
+
+/* Takes up to a batch of runs that are old enough out of use. */
+static size_t hold_old(struct run *held, uint64_t now_ms, uint64_t age_ms, size_t max_pages)
+{
+    size_t n = 0;
+    size_t pages = 0;
+    while (n < PURGE_BATCH && pages < max_pages && span.oldest != NULL &&
+           span.oldest->stamp_ms + age_ms <= now_ms) {
+        held[n] = free_run_take(span.oldest);
+        tag_in_use(held[n].first, held[n].pages, RUN_HELD);
+        pages += held[n++].pages;
+    }
+    return n;
+}
+
+static void release_held(const struct run *held, enum run_kind kind, uint64_t stamp_ms)
+{
+    tag_nothing(held->first, held->pages, RUN_HELD);
+    free_run_add(held->first, held->pages, kind, stamp_ms);
+}
+
+static struct os_range range_of(const struct run *r)
+{
+    return (struct os_range){(void *)address_of(r->first), r->pages << page_shift};
+}
+
+/* Purges the held runs and tells for each what it is now. */
+static void purge_held(const struct run *held, size_t n, enum run_kind *now_is)
+{
+    struct os_range ranges[PURGE_BATCH];
+    size_t index[PURGE_BATCH];
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct os_range r = range_of(&held[i]);
+        now_is[i] = RUN_DIRTY;
+        if (r.bytes >= UNMAP_BYTES && !window.reserved && os->pages_unmap(r.start, r.bytes)) {
+            now_is[i] = RUN_VOID;
+        } else {
+            ranges[count] = r;
+            index[count++] = i;
+        }
+    }
+    size_t done = os->pages_purge(ranges, count);
+    for (size_t i = 0; i < done; i++)
+        now_is[index[i]] = RUN_CLEAN;
+}
+
+size_t span_purge(uint64_t now_ms, uint64_t age_ms, size_t max_pages)
+{
+    struct run held[PURGE_BATCH];
+    enum run_kind now_is[PURGE_BATCH];
+    lock_take(&span.lock);
+    size_t n = hold_old(held, now_ms, age_ms, max_pages);
+    lock_drop(&span.lock);
+    if (n == 0)
+        return 0;
+    purge_held(held, n, now_is);
+    size_t pages = 0;
+    lock_take(&span.lock);
+    for (size_t i = 0; i < n; i++) {
+        release_held(&held[i], now_is[i], now_ms);
+        if (now_is[i] != RUN_DIRTY)
+            pages += held[i].pages;
+    }
+    lock_drop(&span.lock);
+    return pages;
+}
+
+void span_fork_prepare(void)
+{
+    lock_take(&span.lock);
+}
+
+void span_fork_parent(void)
+{
+    lock_drop(&span.lock);
+}
+
+void span_fork_child(void)
+{
+    lock_init(&span.lock, RANK_SPAN);
+}

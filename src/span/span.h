@@ -1,0 +1,87 @@
+/* Runs of pages: the window is cut into free runs, slabs and large blocks.
+ *
+ * A request takes the best fit among dirty runs, else among clean ones, else among void ones, else fresh pages at the
+ * frontier: reusing memory that is resident is worth far more than a close fit, because a page fault costs as much as
+ * some hundred pairs of malloc and free. What is left over is split off. A freed run merges with free neighbours of its
+ * own kind. Dirty runs are purged by age.
+ *
+ * Tags: one word for each page. At the first page of a run in use: its length and kind. At the first and the last page of
+ * a free run: its record and kind. Everywhere else: none.
+ *
+ * Invariants (span_check):
+ *  S1  the runs cover [0, frontier) without gap or overlap, but for skipped ranges that the system kept from us.
+ *  S2  no two neighbouring free runs are of the same kind.
+ *  S3  every free run is in the tree of its kind, every dirty one also in the age queue, and nothing else is.
+ *  S4  the page counts per kind are the sums over the runs.
+ *  S5  the trees are ordered (T1, T2).
+ *
+ * Locking: one lock, RANK_SPAN, inside each function that does not say otherwise. No system call is made under it but mapping fresh pages. */
+#ifndef RATION_SPAN_SPAN_H
+#define RATION_SPAN_SPAN_H
+
+#include "area/window.h"
+#include "span/run_tree.h"
+
+struct span_counts {
+    size_t pages[RUN_KIND_COUNT]; /* by kind; RUN_NONE counts nothing */
+    size_t runs[RUN_KIND_COUNT];
+    size_t frontier_bytes; /* the window's used part */
+    size_t mapped_bytes;   /* the window's mapped part, void runs included */
+};
+
+/* What lies at an address; for reports, statistics and large blocks. */
+struct span_place {
+    enum run_kind kind; /* RUN_NONE: never handed out */
+    uintptr_t start;
+    size_t bytes;
+};
+
+extern unsigned page_shift HIDDEN; /* valid once the window is open */
+
+/* Opens the window; `no_slab` is the record that stands for "no slab here". Idempotent. False if out of memory. */
+bool span_open(struct slab *no_slab);
+
+/* A run of `bytes` (rounded up to pages) aligned to `align` (a power of two), for `use` RUN_SLAB or RUN_LARGE.
+ * *is_zero tells whether every byte is zero. Null if out of memory; then nothing has changed. */
+void *span_alloc(size_t bytes, size_t align, enum run_kind use, bool *is_zero);
+
+/* Gives back a run in use. The first dirty_bytes of it may hold memory; the caller knows the rest to be zero still. */
+void span_free(void *start, size_t dirty_bytes);
+
+/* Gives back the run of kind `use` that starts at `address`, all of it dirty. Returns its bytes, or 0 if no such run
+ * starts there: the check and the release are one step, so of two racing calls one fails. */
+size_t span_release(uintptr_t address, enum run_kind use);
+
+/* Lengthens a run in use without moving it. False if what follows is not free, or out of memory. */
+bool span_extend(void *start, size_t new_bytes);
+
+/* Shortens a run in use; the tail becomes a dirty free run. */
+void span_trim(void *start, size_t new_bytes);
+
+/* Large block at `from` moves its pages, contents and all, to a new run of new_bytes. Null if refused: nothing changed. */
+void *span_move(void *from, size_t new_bytes, size_t align);
+
+/* The run in use that starts exactly at `address`: its length in bytes, or 0 if none of that kind does. Takes no lock: the
+ * answer is firm as long as the caller owns what lives there. */
+size_t span_in_use_bytes(uintptr_t address, enum run_kind use);
+
+/* The run that holds `address`, found by search if need be. */
+struct span_place span_find(uintptr_t address);
+
+/* Purges dirty runs that are at least age_ms old, at most max_pages of them. Returns the pages given back. */
+size_t span_purge(uint64_t now_ms, uint64_t age_ms, size_t max_pages);
+
+size_t span_dirty_bytes(void);
+void span_count(struct span_counts *counts);
+
+/* Calls visit for each run in address order while it returns true; the span lock is held: visit must not call back. */
+void span_walk(bool (*visit)(const struct span_place *place, void *arg), void *arg);
+
+/* The number of the first broken invariant, or 0. */
+int span_check(void);
+
+void span_fork_prepare(void);
+void span_fork_parent(void);
+void span_fork_child(void);
+
+#endif

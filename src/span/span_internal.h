@@ -1,0 +1,96 @@
+/* What the files of span/ share: the state, the tags, and free runs. Everything here: span lock held. */
+#ifndef RATION_SPAN_INTERNAL_H
+#define RATION_SPAN_INTERNAL_H
+
+#include "base/bits.h"
+#include "os/lock.h"
+#include "span/span.h"
+
+enum {
+    CHUNK_PAGES = 8192, /* pages whose tags lie together */
+    CHUNK_COUNT = 32768,
+    SPARE_RECORDS = 8,
+    RECORDS_PER_TAKE = 16,
+    TAG_KIND_BITS = 3,
+    TAG_KIND_MASK = (1 << TAG_KIND_BITS) - 1,
+};
+
+struct span_state {
+    struct lock lock;
+    struct run *tree[RUN_KIND_COUNT]; /* free runs, by kind */
+    struct run *oldest, *newest;      /* dirty runs */
+    struct run *spare;                /* unused records */
+    size_t spare_count;
+    size_t frontier; /* pages below it belong to some run */
+    size_t mapped;   /* pages below it were mapped once; >= frontier */
+    size_t pages[RUN_KIND_COUNT];
+    size_t runs[RUN_KIND_COUNT];
+    uint64_t *tags[CHUNK_COUNT];
+    struct slab *no_slab;
+    bool no_huge; /* huge pages come unasked: ask for none */
+};
+
+extern struct span_state span HIDDEN;
+
+static inline size_t page_of(uintptr_t address)
+{
+    return (address - window.base) >> page_shift;
+}
+
+static inline uintptr_t address_of(size_t page)
+{
+    return window.base + (page << page_shift);
+}
+
+static inline size_t pages_for(size_t bytes)
+{
+    return (bytes + ((size_t)1 << page_shift) - 1) >> page_shift;
+}
+
+static inline uint64_t tag_at(size_t page)
+{
+    const uint64_t *chunk = atomic_load_relaxed(&span.tags[page / CHUNK_PAGES]);
+    return chunk == NULL ? 0 : atomic_load_relaxed(&chunk[page % CHUNK_PAGES]);
+}
+
+static inline enum run_kind tag_kind(uint64_t tag)
+{
+    return (enum run_kind)(tag & TAG_KIND_MASK);
+}
+
+static inline bool kind_is_free(enum run_kind kind)
+{
+    return kind >= RUN_DIRTY;
+}
+
+static inline struct run *tag_run(uint64_t tag)
+{
+    return (struct run *)(tag & ~(uint64_t)TAG_KIND_MASK);
+}
+
+static inline size_t tag_pages(uint64_t tag)
+{
+    return tag >> TAG_KIND_BITS;
+}
+
+void tag_set(size_t page, uint64_t tag);
+/* Marks [first, first + pages) as one run in use. */
+void tag_in_use(size_t first, size_t pages, enum run_kind kind);
+void tag_nothing(size_t first, size_t pages, enum run_kind was);
+
+/* Makes sure that the next few free runs find a record, and that the tags of pages below `end` exist. */
+bool span_prepare_records(size_t end);
+
+/* Adds free pages and merges them with free neighbours of their kind. Never fails: without a record they are held. */
+void free_run_add(size_t first, size_t pages, enum run_kind kind, uint64_t stamp_ms);
+/* Takes a free run out of its tree and queue; its tags are cleared, its record goes back. Copies it out first. */
+struct run free_run_take(struct run *r);
+/* Takes [first, first + pages) out of free run r; the rest stays free. */
+void free_run_carve(struct run *r, size_t first, size_t pages);
+
+/* Maps the void pages [first, first + pages). */
+bool map_void(size_t first, size_t pages);
+/* Moves the frontier so that [*first, *first + pages) aligned to align_pages lies below it, mapped and zero. */
+bool frontier_take(size_t pages, size_t align_pages, size_t *first);
+
+#endif
