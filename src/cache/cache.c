@@ -92,7 +92,7 @@ static int check_bin(const struct bin *bin, const struct lease *lease, unsigned 
         return 3;
     if (bin->mask == 0)
         return 0;
-    unsigned first = lease->group * class_group(c);
+    unsigned first = lease->group * GROUP_SLOTS;
     if (bin->states != s->states + first || bin->size != size_classes[c].size ||
         bin->base != s->base + (uintptr_t)first * bin->size)
         return 2;

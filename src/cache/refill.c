@@ -1,75 +1,72 @@
 /* The lease: where the next mask comes from.
  *
- * In this order: the same group again, if a good part of it was freed (its memory is warm); the following groups that were
- * offered before; the first groups again, if enough was freed behind us; the next group never offered, which may touch a
- * new page; whatever is left. When nothing is, the slab goes back to its shelf and another is leased. */
+ * States are scanned 64 at a time, a group. In this order: the same group again, if a good part of a batch was freed in it
+ * (its memory is warm); the following groups that were offered before; the first groups again, if enough was freed behind
+ * us; slots never offered, which may touch a new page. When there are none, the slab goes back to its shelf and another is
+ * leased.
+ *
+ * A mask takes a batch: many small slots, few large ones, so that a program which frees what it just got keeps a small
+ * footprint in the processor's caches and in memory. */
 #include "cache/cache.h"
 #include "slab/shelf.h"
 #include "span/span.h"
 
 enum {
-    WARM_SHARE = 4,   /* the same group is taken again if at least a quarter of it is free */
+    WARM_SHARE = 4,   /* the same group is taken again if it has a quarter of a batch */
     REWIND_SHARE = 8, /* start again once frees since the last start reach an eighth of what was offered */
 };
 
-struct position {
-    struct slab *slab;
-    unsigned class_index;
-    unsigned group_slots;
-    unsigned groups;        /* of the slab */
-    unsigned opened_groups; /* offered before */
-};
-
-static struct position position_of(struct slab *s, unsigned c)
+static uint64_t scan_group(const struct slab *s, unsigned group)
 {
-    unsigned g = class_group(c);
-    return (struct position){
-        .slab = s,
-        .class_index = c,
-        .group_slots = g,
-        .groups = (s->slots + g - 1) / g,
-        .opened_groups = s->opened / g,
-    };
+    return zero_bytes(s->states + (size_t)group * GROUP_SLOTS, GROUP_SLOTS);
 }
 
-static uint64_t scan_group(const struct position *at, unsigned group)
+/* Bits of the slots in `group` that were offered before. */
+static uint64_t offered_bits(const struct slab *s, unsigned group)
 {
-    return zero_bytes(at->slab->states + (size_t)group * at->group_slots, at->group_slots);
+    unsigned first = group * GROUP_SLOTS;
+    if (s->opened >= first + GROUP_SLOTS)
+        return ~(uint64_t)0;
+    return s->opened <= first ? 0 : ((uint64_t)1 << (s->opened - first)) - 1;
 }
 
-/* The first group in [from, to) with a free slot, or `to`. */
-static unsigned find_group(const struct position *at, unsigned from, unsigned to, uint64_t *mask)
+static unsigned offered_groups(const struct slab *s)
 {
-    for (unsigned g = from; g < to; g++) {
-        *mask = scan_group(at, g);
-        if (*mask != 0)
-            return g;
+    return (s->opened + GROUP_SLOTS - 1U) / GROUP_SLOTS;
+}
+
+/* Free slots offered before, in the first group at or after `group` that has any. 0: none has. */
+static uint64_t find_offered(const struct slab *s, unsigned *group)
+{
+    unsigned end = offered_groups(s);
+    unsigned g = *group;
+    for (; g + 1 < end; g++) {
+        uint64_t mask = scan_group(s, g);
+        if (mask != 0) {
+            *group = g;
+            return mask;
+        }
     }
-    return to;
+    *group = g;
+    return g < end ? scan_group(s, g) & offered_bits(s, g) : 0;
 }
 
-static bool has_many(uint64_t mask, unsigned wanted)
+/* The free slots close behind the first one; if those are few, all. */
+static uint64_t choose_batch(uint64_t mask, unsigned batch)
 {
-    while (wanted > 1 && mask != 0) {
-        mask &= mask - 1;
-        wanted--;
-    }
-    return mask != 0;
+    if (batch >= GROUP_SLOTS)
+        return mask;
+    uint64_t near = mask & ((((uint64_t)1 << batch) - 1) << lowest_bit(mask));
+    return count_bits(near) >= batch / WARM_SHARE ? near : mask;
 }
 
-static unsigned frees_since_start(const struct slab *s)
+static bool pays_to_rewind(const struct slab *s)
 {
-    int32_t till = atomic_load_relaxed(&s->till);
-    return till > LEASE_TILL ? 0 : (unsigned)(LEASE_TILL - till);
+    int32_t frees = LEASE_TILL - atomic_load_relaxed(&s->till);
+    return frees > (int32_t)(s->opened / REWIND_SHARE);
 }
 
-static bool pays_to_rewind(const struct position *at)
-{
-    unsigned offered = at->opened_groups * at->group_slots;
-    return frees_since_start(at->slab) >= max_size(offered / REWIND_SHARE, 1);
-}
-
-/* Pages that the group's slots lie on: all purged? They may be touched from now on. */
+/* Pages that the mask's slots lie on: all purged? They may be touched from now on. */
 static bool take_purged_mark(struct slab *s, uintptr_t from, uintptr_t to)
 {
     unsigned first = (unsigned)((from - s->base) >> page_shift);
@@ -80,50 +77,77 @@ static bool take_purged_mark(struct slab *s, uintptr_t from, uintptr_t to)
     return all;
 }
 
-static void open_mask(struct bin *bin, struct lease *lease, const struct position *at, unsigned group,
-                      uint64_t mask)
+/* Marks what the mask offers as offered; tells whether all of it is zero memory. */
+static bool offer(struct slab *s, unsigned first, uint64_t mask, uint32_t size)
 {
-    struct slab *s = at->slab;
-    uint32_t size = size_classes[at->class_index].size;
-    unsigned first = group * at->group_slots;
-    unsigned end = first + at->group_slots;
+    unsigned low = first + lowest_bit(mask);
+    unsigned end = first + highest_bit(mask) + 1;
     bool is_zero = false;
     if (end > s->opened) {
+        is_zero = s->fresh && low >= s->opened;
         s->opened = (uint16_t)end;
-        is_zero = s->fresh;
     }
+    if (UNLIKELY(s->purged_pages != 0))
+        is_zero |= take_purged_mark(s, s->base + (uintptr_t)low * size, s->base + (uintptr_t)end * size);
+    return is_zero;
+}
+
+static ALWAYS_INLINE void set_mask(struct bin *bin, struct lease *lease, unsigned c, unsigned group, uint64_t mask)
+{
+    struct slab *s = lease->slab;
+    unsigned first = group * GROUP_SLOTS;
+    uint32_t size = size_classes[c].size;
+    mask = choose_batch(mask, class_batch(c));
+    bin->is_zero = offer(s, first, mask, size);
     bin->states = s->states + first;
     bin->base = s->base + (uintptr_t)first * size;
     bin->size = size;
-    if (s->purged_pages != 0) {
-        unsigned real_end = (unsigned)min_size(end, s->slots);
-        is_zero |= take_purged_mark(s, bin->base, s->base + (uintptr_t)real_end * size);
-    }
-    bin->is_zero = is_zero;
     bin->mask = mask;
     lease->group = group;
     /* The slots' last users stored FREE with release: what they did there happened before what comes now. */
     atomic_fence_acquire();
 }
 
-static bool take_next_mask(struct bin *bin, struct lease *lease, unsigned c)
+/* Slots never offered: the rest of the last group that was, or the next. 0: none is left. */
+static uint64_t find_fresh(const struct slab *s, unsigned *group)
 {
-    struct position at = position_of(lease->slab, c);
-    unsigned here = lease->group;
-    uint64_t mask = here < at.opened_groups ? scan_group(&at, here) : 0;
-    unsigned found = here;
-    if (!has_many(mask, at.group_slots / WARM_SHARE)) {
-        found = find_group(&at, here + 1, at.opened_groups, &mask);
-        if (found >= at.opened_groups && pays_to_rewind(&at)) {
-            atomic_store_relaxed(&at.slab->till, LEASE_TILL);
-            found = find_group(&at, 0, at.opened_groups, &mask);
+    unsigned g = s->opened / GROUP_SLOTS;
+    *group = g;
+    return s->opened < s->slots ? scan_group(s, g) & ~offered_bits(s, g) : 0;
+}
+
+static ALWAYS_INLINE bool take_next_mask(struct bin *bin, struct lease *lease, unsigned c)
+{
+    struct slab *s = lease->slab;
+    unsigned group = lease->group;
+    uint64_t mask = scan_group(s, group) & offered_bits(s, group);
+    if (count_bits(mask) < class_batch(c) / WARM_SHARE) {
+        group++;
+        mask = find_offered(s, &group);
+        if (mask == 0 && pays_to_rewind(s)) {
+            atomic_store_relaxed(&s->till, LEASE_TILL);
+            group = 0;
+            mask = find_offered(s, &group);
         }
-        if (found >= at.opened_groups && found < at.groups)
-            mask = scan_group(&at, found);
-        if (found >= at.groups)
+        if (mask == 0)
+            mask = find_fresh(s, &group);
+        if (mask == 0)
             return false;
     }
-    open_mask(bin, lease, &at, found, mask);
+    set_mask(bin, lease, c, group, mask);
+    return true;
+}
+
+/* A slab just leased: from its beginning. It has a free slot, but for a race of frees that were counted and not yet made. */
+static NOINLINE bool take_first_mask(struct bin *bin, struct lease *lease, unsigned c)
+{
+    unsigned group = 0;
+    uint64_t mask = find_offered(lease->slab, &group);
+    if (mask == 0)
+        mask = find_fresh(lease->slab, &group);
+    if (mask == 0)
+        return false;
+    set_mask(bin, lease, c, group, mask);
     return true;
 }
 
@@ -131,14 +155,14 @@ bool cache_refill(struct cache *cache, unsigned c)
 {
     struct lease *lease = &cache->leases[c];
     struct bin *bin = &cache->bins[c];
-    while (lease->slab == NULL || !take_next_mask(bin, lease, c)) {
+    if (LIKELY(lease->slab != NULL) && take_next_mask(bin, lease, c))
+        return true;
+    do {
         if (lease->slab != NULL)
             shelf_return(lease->slab);
         lease->slab = shelf_lease(c);
         if (lease->slab == NULL)
             return false;
-        /* One before the first, so that the search begins at group 0. */
-        lease->group = UINT32_MAX;
-    }
+    } while (!take_first_mask(bin, lease, c));
     return true;
 }

@@ -42,28 +42,30 @@ unsigned shelf_ready_at(unsigned c)
     return share < 1 ? 1 : share > READY_AT_MOST ? READY_AT_MOST : share;
 }
 
-/* Files a slab that is on no list and not leased. */
-static void file_locked(struct shelf *shelf, struct slab *s)
+/* Files a slab that is on no list and not leased. Returns the bytes in its free slots. */
+static size_t file_locked(struct shelf *shelf, struct slab *s)
 {
     unsigned free_slots = slab_count_free(s);
+    size_t free_bytes = (size_t)free_slots * size_classes[s->class_index].size;
     unsigned ready_at = shelf_ready_at(s->class_index);
     if (free_slots == s->slots) {
         slab_retire(s);
         s->next = shelf->retired;
         shelf->retired = s;
-        return;
+        return free_bytes;
     }
     if (free_slots < ready_at) {
         s->place = SLAB_FULL;
         atomic_store_relaxed(&s->till, (int32_t)(ready_at - free_slots) - 1);
         list_append(&shelf->full, s);
-        return;
+        return free_bytes;
     }
     unsigned live = s->slots - free_slots;
     unsigned share = (unsigned)max_size(s->slots / EVENT_SHARE, 1);
     s->place = SLAB_READY;
     atomic_store_relaxed(&s->till, (int32_t)min_size(live, share) - 1);
     list_append(&shelf->ready, s);
+    return free_bytes;
 }
 
 /* Frees may have been miscounted by racing threads: look again at those who have waited longest. */
@@ -137,10 +139,8 @@ static size_t event_locked(struct shelf *shelf, struct slab *s)
     case SLAB_RETIRED:
         return 0;
     }
-    size_t free_bytes = (size_t)slab_count_free(s) * size_classes[s->class_index].size;
     s->stamp_ms = (uint32_t)os->now_ms();
-    file_locked(shelf, s);
-    return free_bytes;
+    return file_locked(shelf, s);
 }
 
 size_t shelf_event(uintptr_t address)

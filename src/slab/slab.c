@@ -133,7 +133,7 @@ static int check_states(const struct slab *s)
         if (i < s->slots && i >= s->opened && state == SLOT_LIVE)
             return 3;
     }
-    if (s->opened > align_up(s->slots, class_group(s->class_index)))
+    if (s->opened > s->slots)
         return 3;
     return 0;
 }

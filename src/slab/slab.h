@@ -20,7 +20,7 @@
  * Invariants (slab_check):
  *  L1  base is aligned to UNIT_BYTES and the map gives this slab for each of its units; none for a retired one.
  *  L2  every state byte is FREE or LIVE; those at and behind `slots` are LIVE padding.
- *  L3  opened <= slots rounded up to a group, and no slot at or behind `opened` is LIVE.
+ *  L3  opened <= slots, and no slot at or behind `opened` is LIVE.
  *  L4  a page marked purged holds only FREE slots.
  *  L5  place and list agree: FULL and READY slabs are on that list of their shelf, others on none.
  *  L6  reciprocal, start_limit and slots are those of the class.
@@ -101,9 +101,11 @@ static inline unsigned slab_count_free(const struct slab *s)
     return count_zero_bytes(s->states, padded_slots(s));
 }
 
-/* Slots that a lease takes into its mask at once: many small ones, few large ones, so that a program which frees what it
- * just got keeps a small footprint in the processor's caches. */
-static inline unsigned class_group(unsigned c)
+/* States are scanned a group at a time. */
+enum { GROUP_SLOTS = 64 };
+
+/* Slots that a lease takes into its mask at once, at most. */
+static inline unsigned class_batch(unsigned c)
 {
     uint32_t size = size_classes[c].size;
     return size <= 128 ? 64 : size <= 512 ? 32 : 16;
