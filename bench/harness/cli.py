@@ -55,7 +55,7 @@ def parse_arguments(arguments):
     parser.add_argument("--quick", action="store_true",
                         help="a few rows at small scale, about two minutes")
     parser.add_argument("--micro", action="store_true",
-                        help="only the hot paths: ns per malloc+free pair")
+                        help="only the hot paths: ns per malloc+free pair (a full run has them too)")
     parser.add_argument("--out", metavar="DIR", default=os.path.join(BENCH, "out"),
                         help="where the results go (bench/out)")
     parser.add_argument("--list", action="store_true", help="list rows and allocators, run nothing")
@@ -92,24 +92,34 @@ def say(text):
     print(text, flush=True)
 
 
+def run_row(row, order, runs_of, tools, scratch):
+    """One sample of a row under each allocator in turn; one that failed before is not run again."""
+    shown = []
+    for allocator in order:
+        runs = runs_of[allocator.name]
+        if figures.failure(runs):
+            continue
+        sample = bench_rows.run_once(row, allocator, tools, scratch)
+        runs.append(sample)
+        shown.append(f"{allocator.name} failed" if "failed" in sample else
+                     f"{allocator.name} {sample['cpu']:.2f}s/{sample['peak']:.0f}M")
+    return ", ".join(shown)
+
+
 def run_rounds(rows, chosen, tools, rounds, scratch):
     """Interleaved: the samples of one row under all allocators lie next to each other in time, and
-    each round begins with another allocator."""
+    each round begins with another allocator. Returns the samples and, where a person stopped the
+    run, a note of how far it came: what was measured until then is kept."""
     samples = {row.name: {a.name: [] for a in chosen} for row in rows}
     for number in range(rounds):
+        shift = number % len(chosen)
         for row in rows:
-            shift = number % len(chosen)
-            shown = []
-            for allocator in chosen[shift:] + chosen[:shift]:
-                runs = samples[row.name][allocator.name]
-                if figures.failure(runs):
-                    continue
-                sample = bench_rows.run_once(row, allocator, tools, scratch)
-                runs.append(sample)
-                shown.append(f"{allocator.name} failed" if "failed" in sample else
-                             f"{allocator.name} {sample['cpu']:.2f}s/{sample['peak']:.0f}M")
-            say(f"[{number + 1}/{rounds}] {row.name}: " + ", ".join(shown))
-    return samples
+            try:
+                shown = run_row(row, chosen[shift:] + chosen[:shift], samples[row.name], tools, scratch)
+            except KeyboardInterrupt:
+                return samples, f"interrupted in round {number + 1} of {rounds}, at {row.name}"
+            say(f"[{number + 1}/{rounds}] {row.name}: {shown}")
+    return samples, ""
 
 
 def merge_micro(runs):
@@ -130,7 +140,6 @@ def run_micro(chosen, tools, rounds):
             if allocator.name in failed:
                 continue
             environment = dict(os.environ)
-            environment.pop("LD_PRELOAD", None)
             if allocator.library:
                 environment["LD_PRELOAD"] = allocator.library
             try:
@@ -161,6 +170,13 @@ def system_name():
     return found.group(1) if found else "Linux"
 
 
+def allocator_settings():
+    """Variables of the environment that change what an allocator does; they belong to the result."""
+    wanted = re.compile("RATION|MALLOC_|GLIBC_TUNABLES|MIMALLOC_|TCMALLOC_|SNMALLOC_|LD_BIND_NOW")
+    found = [f"`{key}={value}`" for key, value in sorted(os.environ.items()) if wanted.match(key)]
+    return ", ".join(found) or "none"
+
+
 def describe(options, chosen, load_before):
     memory = re.search(r"MemTotal:\s*(\d+)", read_line("/proc/meminfo"))
     memory = f"{int(memory.group(1)) / 2**20:.0f} GiB" if memory else "unknown memory"
@@ -172,16 +188,18 @@ def describe(options, chosen, load_before):
         ("load average at the start and at the end",
          f"{load_before}; {os.getloadavg()[0]:.2f}"),
         ("command", f"`{options.command}` ({options.rounds} rounds, scale {options.scale:g})"),
+        ("settings of allocators in the environment", allocator_settings()),
         ("allocators", ", ".join(f"{a.name} ({a.version})" for a in chosen)),
     ]
 
 
 def write_files(options, page, picture, raw):
     os.makedirs(options.out, exist_ok=True)
-    targets = [(options.out, "results.md", page), (options.out, "samples.json", raw),
-               (options.out, "scatter.svg", picture)]
+    stem = "micro" if options.micro else "results"
+    targets = [(options.out, stem + ".md", page), (options.out, stem + ".json", raw),
+               (options.out, "results.svg", picture)]
     if options.write_results:
-        targets += [(BENCH, "RESULTS.md", page.replace("(scatter.svg)", "(RESULTS.svg)")),
+        targets += [(BENCH, "RESULTS.md", page.replace("(results.svg)", "(RESULTS.svg)")),
                     (BENCH, "RESULTS.svg", picture)]
     for directory, name, text in targets:
         if text:
@@ -212,32 +230,44 @@ def run_bench(options):
     for note in notes:
         say(note)
     load_before = f"{os.getloadavg()[0]:.2f}"
-    rows, samples, micro = [], {}, {}
-    if options.micro:
-        micro = run_micro(chosen, tools, options.rounds)
-    else:
+    rows, samples, micro, interrupted = [], {}, {}, ""
+    if options.micro or not options.rows:
+        micro = run_micro(chosen, tools, MICRO_ROUNDS)
+    if not options.micro:
         inputs = os.path.join(os.path.abspath(options.build), "bench", "inputs")
         rows = bench_rows.prepare(choose_rows(known, options), tools, options.scale, inputs)
         with tempfile.TemporaryDirectory(prefix="ration-bench-") as scratch:
-            samples = run_rounds([r for r in rows if r.job], chosen, tools, options.rounds, scratch)
-    skipped = [f"{row.name}: {row.skipped}" for row in rows if row.skipped]
-    rows = [row for row in rows if row.job]
+            samples, interrupted = run_rounds([r for r in rows if r.job], chosen, tools,
+                                              options.rounds, scratch)
     facts = describe(options, chosen, load_before)
+    if interrupted:
+        facts.append(("not complete", interrupted))
+    publish(options, chosen, rows, facts, samples, micro)
+    return 130 if interrupted else 0
+
+
+def publish(options, chosen, rows, facts, samples, micro):
+    """Writes the files and prints the summary."""
+    skipped = [f"{row.name}: {row.skipped}" for row in rows if row.skipped]
+    rows = [row for row in rows if row.job and all(samples[row.name].values())]
     results = figures.Figures(samples, [row.name for row in rows], [a.name for a in chosen])
-    page = report.write_report(results, rows, facts, skipped, micro, "scatter.svg")
+    page = report.write_report(results, rows, facts, skipped, micro, "results.svg")
     raw = json.dumps({"facts": facts, "skipped": skipped, "samples": samples, "micro": micro}, indent=1)
     write_files(options, page, scatter.draw(results), raw)
-    say("\n" + (report.micro_section(micro) if micro else report.ratio_summary(results, None)))
+    if micro:
+        say("\n" + report.micro_section(micro))
+    if rows:
+        say("\n" + report.ratio_summary(results, None))
     for line in skipped:
         say(f"skipped: {line}")
     for allocator in results.allocators:
         for row, why in results.failures(allocator):
             say(f"failed: {allocator} on {row}: {why}")
-    return 0
 
 
 def main(arguments):
     options = parse_arguments(arguments)
+    os.environ.pop("LD_PRELOAD", None)  # the bench's own tools run on the C library's malloc
     if not shutil.which("ldd"):
         print("bench/run: ldd is not installed (Debian: libc-bin)", file=sys.stderr)
         return 2
@@ -247,5 +277,5 @@ def main(arguments):
         print(f"bench/run: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("bench/run: interrupted; nothing was written", file=sys.stderr)
+        print("bench/run: interrupted before anything was measured", file=sys.stderr)
         return 130

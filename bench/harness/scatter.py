@@ -13,13 +13,15 @@ LABEL_HEIGHT = 15
 TICKS = [1, 1.1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 7, 10, 15, 20, 30, 50]
 
 STYLE = """
-  svg { font: 13px system-ui, sans-serif; --ink: #1f2328; --faint: #d1d9e0; --dot: #57606a;
-        --ours: #b3261e; --paper: #ffffff; }
+  svg { font: 13px system-ui, sans-serif; }
+  .paper { fill: #ffffff; } text { fill: #1f2328; } .small { font-size: 11px; }
+  .grid { stroke: #d1d9e0; } .lead { stroke: #57606a; stroke-width: .7; }
+  .dot { fill: #57606a; } .ours { fill: #b3261e; } text.ours { font-weight: 600; }
   @media (prefers-color-scheme: dark) {
-    svg { --ink: #e6edf3; --faint: #30363d; --dot: #9198a1; --ours: #ff8a80; --paper: #0d1117; } }
-  .paper { fill: var(--paper); } text { fill: var(--ink); } .grid { stroke: var(--faint); }
-  .lead { stroke: var(--dot); stroke-width: .7; } .dot { fill: var(--dot); }
-  .ours { fill: var(--ours); font-weight: 600; } .small { font-size: 11px; }
+    .paper { fill: #0d1117; } text { fill: #e6edf3; }
+    .grid { stroke: #30363d; } .lead { stroke: #9198a1; }
+    .dot { fill: #9198a1; } .ours { fill: #ff8a80; } text.ours { fill: #ff8a80; }
+  }
 """
 
 
@@ -88,9 +90,10 @@ def draw(figures):
     y_axis = Axis([memory for _, _, memory in found], HEIGHT - BOTTOM, TOP)
     dots = [(x_axis.at(time), y_axis.at(memory), name) for name, time, memory in found]
     labels = place_labels(dots)
+    hint = f'<text class="small" x="{LEFT}" y="{TOP - 14}">lower left is better</text>'
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',
            "<title>Time against memory, geometric means; lower left is better</title>",
-           f"<style>{STYLE}</style>", f'<rect class="paper" width="{WIDTH}" height="{HEIGHT}"/>']
+           f"<style>{STYLE}</style>", f'<rect class="paper" width="{WIDTH}" height="{HEIGHT}"/>', hint]
     out += grid(x_axis, y_axis)
     for (x, y, name), (_, time, memory) in zip(dots, found):
         kind = "ours" if name == OURS else "dot"
@@ -100,6 +103,6 @@ def draw(figures):
                        f'y2="{label_y - 4:.1f}"/>')
         out.append(f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{7 if name == OURS else 5}">'
                    f"<title>{name}: time {time:.2f}, memory {memory:.2f}</title></circle>")
-        out.append(f'<text class="{kind if name == OURS else ""}" x="{label_x:.1f}" '
+        out.append(f'<text class="{"ours" if name == OURS else "name"}" x="{label_x:.1f}" '
                    f'y="{label_y:.1f}">{name}</text>')
     return "\n".join(out + ["</svg>"]) + "\n"

@@ -1,10 +1,10 @@
 /* Arrays that grow by realloc: many at once, by half each time, and a single one to 64 MiB in steps
- * of 64 KiB, as a program that reads a stream of unknown length does. */
+ * of 256 KiB, as a program that reads a stream of unknown length does. */
 #include "workloads.h"
 
 #include <stdlib.h>
 
-enum { VECTORS = 200, STREAM_STEP = 16384, STREAM_ITEMS = 16 << 20 };
+enum { VECTORS = 200, STREAM_STEP_ITEMS = 65536, STREAM_STEPS = 256 };
 
 struct vector {
     uint32_t *items;
@@ -62,12 +62,12 @@ static void grow_many(struct random *random, unsigned n_pushes, struct tally *ta
     }
 }
 
-static void grow_stream(struct random *random, struct tally *tally)
+static void grow_stream(struct random *random, unsigned n_steps, struct tally *tally)
 {
     struct vector stream = {0};
 
-    while (stream.count < STREAM_ITEMS) {
-        vector_reserve(&stream, stream.capacity + STREAM_STEP, tally);
+    for (unsigned i = 0; i < n_steps; i++) {
+        vector_reserve(&stream, stream.capacity + STREAM_STEP_ITEMS, tally);
         while (stream.count < stream.capacity) {
             vector_push(&stream, (uint32_t)random_next(random), tally);
         }
@@ -81,6 +81,6 @@ struct outcome vectors_run(double scale)
     struct random random = {7};
 
     grow_many(&random, scaled(20000000, scale), &outcome.tally);
-    grow_stream(&random, &outcome.tally);
+    grow_stream(&random, scaled(STREAM_STEPS, scale), &outcome.tally);
     return outcome;
 }
