@@ -27,6 +27,7 @@ struct bin {
 struct lease {
     struct slab *slab; /* null: none */
     uint32_t group;    /* the mask's group */
+    uint32_t warm;     /* the last mask was of slots that had just been freed in the same group */
 };
 
 struct cache {
@@ -51,7 +52,7 @@ static ALWAYS_INLINE void *bin_take(struct bin *bin)
     return (void *)(bin->base + bin->size * slot);
 }
 
-/* Fills the mask of class c. False if out of memory. */
+/* Fills the mask of class c. False if out of memory, or if `cache` is one of the two above. */
 bool cache_refill(struct cache *cache, unsigned c);
 
 /* A cache for the calling thread, recycled or new; null if out of memory. */

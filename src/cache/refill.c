@@ -92,20 +92,27 @@ static bool offer(struct slab *s, unsigned first, uint64_t mask, uint32_t size)
     return is_zero;
 }
 
-static ALWAYS_INLINE void set_mask(struct bin *bin, struct lease *lease, unsigned c, unsigned group, uint64_t mask)
+static ALWAYS_INLINE void set_mask(struct bin *bin, struct lease *lease, unsigned c, unsigned group,
+                                   uint64_t mask, bool is_zero)
 {
-    struct slab *s = lease->slab;
+    const struct slab *s = lease->slab;
     unsigned first = group * GROUP_SLOTS;
     uint32_t size = size_classes[c].size;
-    mask = choose_batch(mask, class_batch(c));
-    bin->is_zero = offer(s, first, mask, size);
-    bin->states = s->states + first;
+    bin->is_zero = is_zero;
+    bin->states = (uint8_t *)(uintptr_t)(s->states + first);
     bin->base = s->base + (uintptr_t)first * size;
     bin->size = size;
     bin->mask = mask;
     lease->group = group;
     /* The slots' last users stored FREE with release: what they did there happened before what comes now. */
     atomic_fence_acquire();
+}
+
+static void offer_mask(struct bin *bin, struct lease *lease, unsigned c, unsigned group, uint64_t mask)
+{
+    mask = choose_batch(mask, class_batch(c));
+    bool is_zero = offer(lease->slab, group * GROUP_SLOTS, mask, size_classes[c].size);
+    set_mask(bin, lease, c, group, mask, is_zero);
 }
 
 /* Slots never offered: the rest of the last group that was, or the next. 0: none is left. */
@@ -116,30 +123,38 @@ static uint64_t find_fresh(const struct slab *s, unsigned *group)
     return s->opened < s->slots ? scan_group(s, g) & ~offered_bits(s, g) : 0;
 }
 
-static ALWAYS_INLINE bool take_next_mask(struct bin *bin, struct lease *lease, unsigned c)
+/* Slots of the same group that were freed since: their memory is warm. 0 if they are too few. */
+static ALWAYS_INLINE uint64_t find_warm(const struct slab *s, unsigned group, unsigned c)
+{
+    uint64_t mask = scan_group(s, group) & offered_bits(s, group);
+    return count_bits(mask) >= class_batch(c) / WARM_SHARE ? mask : 0;
+}
+
+static bool take_next_mask(struct bin *bin, struct lease *lease, unsigned c)
 {
     struct slab *s = lease->slab;
     unsigned group = lease->group;
-    uint64_t mask = scan_group(s, group) & offered_bits(s, group);
-    if (count_bits(mask) < class_batch(c) / WARM_SHARE) {
+    uint64_t mask = find_warm(s, group, c);
+    lease->warm = mask != 0;
+    if (mask == 0) {
         group++;
         mask = find_offered(s, &group);
-        if (mask == 0 && pays_to_rewind(s)) {
-            atomic_store_relaxed(&s->till, LEASE_TILL);
-            group = 0;
-            mask = find_offered(s, &group);
-        }
-        if (mask == 0)
-            mask = find_fresh(s, &group);
-        if (mask == 0)
-            return false;
     }
-    set_mask(bin, lease, c, group, mask);
+    if (mask == 0 && pays_to_rewind(s)) {
+        atomic_store_relaxed(&s->till, LEASE_TILL);
+        group = 0;
+        mask = find_offered(s, &group);
+    }
+    if (mask == 0)
+        mask = find_fresh(s, &group);
+    if (mask == 0)
+        return false;
+    offer_mask(bin, lease, c, group, mask);
     return true;
 }
 
 /* A slab just leased: from its beginning. It has a free slot, but for a race of frees that were counted and not yet made. */
-static NOINLINE bool take_first_mask(struct bin *bin, struct lease *lease, unsigned c)
+static bool take_first_mask(struct bin *bin, struct lease *lease, unsigned c)
 {
     unsigned group = 0;
     uint64_t mask = find_offered(lease->slab, &group);
@@ -147,22 +162,48 @@ static NOINLINE bool take_first_mask(struct bin *bin, struct lease *lease, unsig
         mask = find_fresh(lease->slab, &group);
     if (mask == 0)
         return false;
-    set_mask(bin, lease, c, group, mask);
+    offer_mask(bin, lease, c, group, mask);
     return true;
 }
 
-bool cache_refill(struct cache *cache, unsigned c)
+static NOINLINE bool refill_slow(struct cache *cache, unsigned c)
 {
     struct lease *lease = &cache->leases[c];
     struct bin *bin = &cache->bins[c];
-    if (LIKELY(lease->slab != NULL) && take_next_mask(bin, lease, c))
+    if (cache == &no_cache || cache == &late_cache)
+        return false;
+    if (lease->slab != NULL && take_next_mask(bin, lease, c))
         return true;
     do {
         if (lease->slab != NULL)
             shelf_return(lease->slab);
+        lease->warm = false;
         lease->slab = shelf_lease(c);
         if (lease->slab == NULL)
             return false;
     } while (!take_first_mask(bin, lease, c));
+    return true;
+}
+
+/* Of eight groups in a row, one looks back whether the program frees what it just got. */
+static ALWAYS_INLINE bool is_time_to_look_back(const struct lease *lease)
+{
+    return lease->warm || lease->group % 8 == 0;
+}
+
+/* The common case inline: the next group, all of it offered before, has free slots. */
+bool cache_refill(struct cache *cache, unsigned c)
+{
+    struct lease *lease = &cache->leases[c];
+    const struct slab *s = lease->slab;
+    if (UNLIKELY(s == NULL || is_time_to_look_back(lease) || s->purged_pages != 0))
+        return refill_slow(cache, c);
+    unsigned group = lease->group + 1;
+    if ((group + 1) * GROUP_SLOTS > s->opened)
+        return refill_slow(cache, c);
+    uint64_t mask = scan_group(s, group);
+    if (mask == 0)
+        return refill_slow(cache, c);
+    set_mask(&cache->bins[c], lease, c, group, choose_batch(mask, class_batch(c)), false);
     return true;
 }

@@ -13,28 +13,35 @@ void *out_of_memory(void)
     return NULL;
 }
 
-static COLD void *malloc_late(unsigned c)
+static void *malloc_large(size_t n)
 {
-    void *p = life_late_alloc(c);
+    if (UNLIKELY(life_cache() == NULL) && my_cache == &no_cache)
+        return out_of_memory();
+    return large_alloc(n, 1, false);
+}
+
+/* The thread has no cache yet, or none any more, or memory is out. */
+static COLD void *malloc_without_mask(unsigned c)
+{
+    struct cache *cache = life_cache();
+    void *p = NULL;
+    /* Making the cache may have allocated, and so have filled the bin. */
+    if (cache != NULL && (cache->bins[c].mask != 0 || cache_refill(cache, c)))
+        p = bin_take(&cache->bins[c]);
+    else if (my_cache == &late_cache)
+        p = life_late_alloc(c);
     return p != NULL ? p : out_of_memory();
 }
 
 NOINLINE void *malloc_slow(size_t n)
 {
-    if (n > SMALL_MAX) {
-        if (UNLIKELY(life_cache() == NULL) && my_cache == &no_cache)
-            return out_of_memory();
-        return large_alloc(n, 1, false);
-    }
+    if (UNLIKELY(n > SMALL_MAX))
+        return malloc_large(n);
     unsigned c = class_of(n);
-    struct cache *cache = life_cache();
-    if (UNLIKELY(cache == NULL))
-        return my_cache == &late_cache ? malloc_late(c) : out_of_memory();
-    struct bin *bin = &cache->bins[c];
-    /* Making the cache may have allocated, and so have filled the bin. */
-    if (bin->mask == 0 && !cache_refill(cache, c))
-        return out_of_memory();
-    return bin_take(bin);
+    struct cache *cache = my_cache;
+    if (LIKELY(cache_refill(cache, c)))
+        return bin_take(&cache->bins[c]);
+    return malloc_without_mask(c);
 }
 
 static void *calloc_small(size_t n)

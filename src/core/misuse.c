@@ -4,6 +4,16 @@
 #include "slab/slab.h"
 #include "span/span.h"
 
+#include <string.h>
+
+/* realloc and the questions about size use the block; only free frees it. */
+static enum misuse kind_for_freed(const char *function)
+{
+    bool frees = strstr(function, "free") != NULL || strstr(function, "delete") != NULL ||
+                 strcmp(function, "sdallocx") == 0;
+    return frees ? MISUSE_DOUBLE_FREE : MISUSE_USE_AFTER_FREE;
+}
+
 static bool is_misaligned(uintptr_t address)
 {
     return address % GRAIN != 0;
@@ -56,7 +66,8 @@ static void describe_slot(struct text *t, const struct slab *s, uintptr_t addres
         text_add(t, "  no block was ever handed out there: ");
         add_slot(t, s, slot);
     } else {
-        report_begin(t, address == start ? MISUSE_DOUBLE_FREE : MISUSE_INVALID_FREE, address, function);
+        report_begin(t, address == start ? kind_for_freed(function) : MISUSE_INVALID_FREE, address,
+                     function);
         text_add(t, address == start ? "  the block was freed before and not handed out since: "
                                      : "  it points into a block that was freed before: ");
         add_slot(t, s, slot);
@@ -72,7 +83,7 @@ static void describe_run(struct text *t, const struct span_place *place, uintptr
         add_inside(t, address, place->start, place->bytes);
         return;
     }
-    report_begin(t, is_misaligned(address) ? MISUSE_MISALIGNED_FREE : MISUSE_DOUBLE_FREE, address,
+    report_begin(t, is_misaligned(address) ? MISUSE_MISALIGNED_FREE : kind_for_freed(function), address,
                  function);
     text_add(t, "  the memory there was freed before: it is part of a free run of ");
     text_add_unsigned(t, place->bytes);

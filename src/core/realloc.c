@@ -31,10 +31,12 @@ void *core_realloc(void *p, size_t n, const char *function)
 {
     if (p == NULL)
         return malloc_fast(n);
+    size_t had = core_usable(p, function);
+    if (had == 0)
+        return NULL;
     if (n == 0) {
         free_fast(p);
         return NULL;
     }
-    size_t had = core_usable(p, function);
-    return had != 0 ? resize(p, had, n) : NULL;
+    return resize(p, had, n);
 }

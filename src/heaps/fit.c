@@ -438,7 +438,8 @@ struct ration_heap *ration_fit_init(struct ration_fit *fit, void *buffer, size_t
     if (lay_first_row(fit, buffer, bytes) != 0)
         return NULL;
     o->observe = observe;
-    ration_passthrough_begin(
-        &fit->heap, (struct passthrough_limits){o->grow != NULL ? HEAP_SIZE_MAX : bytes, SIZE_MAX});
+    ration_passthrough_begin(&fit->heap,
+                             (struct passthrough_limits){o->grow != NULL ? HEAP_SIZE_MAX : bytes,
+                                                         HEAP_SIZE_MAX, SIZE_MAX});
     return &fit->heap;
 }

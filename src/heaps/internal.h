@@ -5,6 +5,7 @@
 
 #include "base/bits.h"
 #include "base/compiler.h"
+#include <ration/frame.h>
 #include <ration/heap.h>
 #include <string.h>
 
@@ -56,13 +57,17 @@ static inline int finding_set(struct ration_finding *finding, unsigned invariant
 
 /* What a heap that passes through keeps of its limits. */
 struct passthrough_limits {
-    size_t bytes;  /* sum of requests; HEAP_SIZE_MAX: none */
-    size_t blocks; /* live blocks; SIZE_MAX: none */
+    size_t bytes;       /* sum of requests; HEAP_SIZE_MAX: none */
+    size_t block_bytes; /* each request; HEAP_SIZE_MAX: none */
+    size_t blocks;      /* live blocks; SIZE_MAX: none */
 };
 
 /* Called at the end of every kind's init. If blocks are to come from plain malloc, replaces the
  * heap's operations and returns true. */
 HIDDEN bool ration_passthrough_begin(struct ration_heap *heap, struct passthrough_limits limits);
+
+/* Gives `block` to plain free when the heap, whose handle may lie in it, has ended. */
+HIDDEN void ration_passthrough_adopt(struct ration_heap *heap, void *block);
 
 /* For arenas: a point in the order of allocations, and freeing every block that came after it. */
 HIDDEN uint64_t ration_passthrough_mark(const struct ration_heap *heap);
@@ -87,7 +92,11 @@ HIDDEN bool ration_libc_option(const char *key, char *value, size_t capacity);
 
 /* --- guarded heaps (frame.c): heap->frame is set --- */
 
-/* Forbids, counts or diverts an allocation, then makes it. */
+/* Counts an allocation; reports it if the frame forbids. `heap` is NULL for the process's malloc.
+ */
+HIDDEN void ration_frame_note(struct ration_frame *frame, const struct ration_heap *heap,
+                              size_t size, const void *caller);
+/* Notes an allocation, then makes it, in the frame's arena if it has one. */
 HIDDEN void *ration_frame_alloc(struct ration_heap *heap, size_t alignment, size_t size,
                                 const void *caller);
 /* Whether `block` was served by the frame's arena; frees it there if so. */

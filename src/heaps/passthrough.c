@@ -18,6 +18,7 @@ struct ration_passthrough {
     size_t n_entries; /* a power of two */
     size_t n_filled;  /* live and removed ones */
     uint64_t next_serial;
+    void *adopted; /* given back to malloc at the end */
     size_t requested_bytes;
     struct ration_heap_stats stats;
 };
@@ -276,9 +277,16 @@ static void through_stats(const struct ration_heap *heap, struct ration_heap_sta
 static void through_destroy(struct ration_heap *heap)
 {
     ration_passthrough_rewind(heap, 0);
+    void *adopted = heap->through->adopted;
     give_plain(heap->through->entries);
     give_plain(heap->through);
     heap->through = NULL;
+    give_plain(adopted);
+}
+
+void ration_passthrough_adopt(struct ration_heap *heap, void *block)
+{
+    heap->through->adopted = block;
 }
 
 uint64_t ration_passthrough_mark(const struct ration_heap *heap)

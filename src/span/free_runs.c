@@ -197,7 +197,7 @@ static size_t units_below(size_t page)
 
 bool frontier_take(size_t pages, size_t align_pages, size_t *first)
 {
-    size_t start = align_up(span.frontier, align_pages);
+    size_t start = page_aligned(span.frontier, align_pages);
     size_t end = start + pages;
     if (end < start || !span_prepare_records(end) || !map_to(end) ||
         !window_cover(units_below(end), span.no_slab))

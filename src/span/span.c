@@ -34,7 +34,7 @@ bool span_open(struct slab *no_slab)
 
 static bool fits_aligned(const struct run *r, size_t pages, size_t align_pages, size_t *first)
 {
-    *first = align_up(r->first, align_pages);
+    *first = page_aligned(r->first, align_pages);
     return *first + pages <= r->first + r->pages;
 }
 

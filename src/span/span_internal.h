@@ -42,6 +42,14 @@ static inline uintptr_t address_of(size_t page)
     return window.base + (page << page_shift);
 }
 
+/* The first page at or after `page` whose address is a multiple of align_pages pages: addresses count, for the window
+ * itself is aligned to 1 GiB only. */
+static inline size_t page_aligned(size_t page, size_t align_pages)
+{
+    size_t base_pages = window.base >> page_shift;
+    return align_up(base_pages + page, align_pages) - base_pages;
+}
+
 static inline size_t pages_for(size_t bytes)
 {
     return (bytes + ((size_t)1 << page_shift) - 1) >> page_shift;
