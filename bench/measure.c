@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -104,6 +105,7 @@ int main(int argc, char **argv)
     signal(SIGALRM, on_alarm);
     signal(SIGTERM, on_stop);
     signal(SIGINT, on_stop);
+    prctl(PR_SET_PDEATHSIG, SIGTERM); /* whoever wants the figures is gone: stop, too */
     alarm((unsigned)atoi(argv[2]));
     while (wait4(child, &status, 0, &used) < 0) {
         if (errno != EINTR) {

@@ -8,6 +8,7 @@ import platform
 import re
 import shlex
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -271,6 +272,8 @@ def main(arguments):
     if not shutil.which("ldd"):
         print("bench/run: ldd is not installed (Debian: libc-bin)", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, also under nohup
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return run_bench(options)
     except BenchError as error:
