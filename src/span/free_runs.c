@@ -46,26 +46,29 @@ static void spare_push(struct run *r)
     span.spare_count++;
 }
 
+static bool add_spares(void)
+{
+    _Static_assert(sizeof(struct run) % (1 << TAG_KIND_BITS) == 0, "a tag holds a record's address");
+    struct run *more = records_take(RECORDS_PER_TAKE * sizeof *more);
+    for (int i = 0; more != NULL && i < RECORDS_PER_TAKE; i++)
+        spare_push(&more[i]);
+    return more != NULL;
+}
+
 static struct run *spare_pop(void)
 {
+    if (UNLIKELY(span.spare == NULL) && !add_spares())
+        return NULL;
     struct run *r = span.spare;
-    if (r != NULL) {
-        span.spare = r->newer;
-        span.spare_count--;
-    }
+    span.spare = r->newer;
+    span.spare_count--;
     return r;
 }
 
 bool span_prepare_records(size_t end)
 {
-    if (UNLIKELY(span.spare_count < SPARE_RECORDS)) {
-        _Static_assert(sizeof(struct run) % (1 << TAG_KIND_BITS) == 0, "a tag holds a record's address");
-        struct run *more = records_take(RECORDS_PER_TAKE * sizeof *more);
-        if (more == NULL)
-            return false;
-        for (int i = 0; i < RECORDS_PER_TAKE; i++)
-            spare_push(&more[i]);
-    }
+    if (UNLIKELY(span.spare_count < SPARE_RECORDS) && !add_spares())
+        return false;
     return end <= span.frontier || prepare_tags(end);
 }
 
@@ -117,7 +120,7 @@ static void insert_new(size_t first, size_t pages, enum run_kind kind, uint64_t 
 {
     struct run *r = spare_pop();
     if (r == NULL) {
-        /* No memory for a record: keep the pages out of use. Every structure stays valid. */
+        /* No memory for a record, though allocations left some spare: keep the pages out of use, all stays valid. */
         tag_in_use(first, pages, RUN_HELD);
         return;
     }
