@@ -59,7 +59,7 @@ void slab_retire(struct slab *s)
 {
     s->place = SLAB_RETIRED;
     map_slab(s, &no_slab);
-    span_free((void *)s->base, touched_bytes(s));
+    span_release(s->base, RUN_SLAB);
 }
 
 /* Slots that overlap page k: [*from, *to). */

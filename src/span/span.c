@@ -94,22 +94,6 @@ void *span_alloc(size_t bytes, size_t align, enum run_kind use, bool *is_zero)
     return ok ? (void *)address_of(first) : NULL;
 }
 
-void span_free(void *start, size_t dirty_bytes)
-{
-    uint64_t now = os->now_ms();
-    lock_take(&span.lock);
-    size_t first = page_of((uintptr_t)start);
-    uint64_t tag = tag_at(first);
-    size_t pages = tag_pages(tag);
-    size_t dirty = min_size(pages_for(dirty_bytes), pages);
-    tag_nothing(first, pages, tag_kind(tag));
-    if (dirty > 0)
-        free_run_add(first, dirty, RUN_DIRTY, now);
-    if (dirty < pages)
-        free_run_add(first + dirty, pages - dirty, RUN_CLEAN, now);
-    lock_drop(&span.lock);
-}
-
 static bool begins_at(uintptr_t address, enum run_kind use)
 {
     size_t page = page_of(address);
