@@ -85,8 +85,10 @@ struct ration_heap_stats {
     uint64_t n_splits;   /* blocks cut in two */
     uint64_t n_merges;   /* pairs of neighbours made one */
     uint64_t n_grows;    /* times that the heap got more memory */
-    struct ration_steps alloc_steps; /* allocations and resizes */
+    struct ration_steps alloc_steps;
     struct ration_steps free_steps;
+    struct ration_steps
+        resize_steps; /* a resize that moves allocates and frees: all its steps are here */
 };
 
 /* What ration_heap_check() found. */
@@ -126,6 +128,7 @@ struct ration_heap {
     struct ration_heap *next_published;  /* list of ration_heap_publish() */
     struct ration_heap **published_here; /* link that points at this heap; NULL: not published */
     size_t default_alignment;            /* of ration_heap_alloc(), bytes */
+    bool is_shared;                      /* any number of threads at once */
 };
 
 /* A row of tagged blocks; private to heaps (fit, TLSF). */
@@ -252,6 +255,7 @@ struct ration_misuse {
     const void *block;              /* the block concerned, or NULL */
     size_t block_bytes; /* its usable bytes; the size asked for in a forbidden allocation */
     const char *advice; /* one sentence: what to do next */
+    const struct ration_frame *frame; /* the frame that forbids; NULL in every other kind */
 };
 
 /* Called once per detected misuse, by the thread that did it. It may return, abort or long-jump

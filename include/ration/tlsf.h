@@ -45,8 +45,9 @@ enum {
     RATION_TLSF_LEVELS =
         29, /* one for everything below 256 bytes, one for each power of two from there */
     RATION_TLSF_ALLOC_STEPS =
-        6, /* bound: 3 bitmap words, 1 list head, 1 neighbour, 1 insertion of the rest */
-    RATION_TLSF_FREE_STEPS = 5, /* bound: 2 neighbours, 2 removals, 1 insertion */
+        6, /* bound: 3 bitmap words, 1 list head, 2 insertions of what is left over */
+    RATION_TLSF_FREE_STEPS = 5,    /* bound: 2 neighbours, 2 removals, 1 insertion */
+    RATION_TLSF_RESIZE_STEPS = 12, /* bound: 1 neighbour, then an allocation and a free */
 };
 
 struct ration_tlsf_options {

@@ -1,0 +1,720 @@
+#include "heaps/internal.h"
+#include <ration/arena.h>
+
+/* Numbers of the invariants in arena.h. */
+enum { I_CURSOR = 1, I_FIRST, I_FREED, I_LAST, I_CHUNKS };
+
+enum { DEFAULT_CHUNK_BYTES = 64 * 1024, WORD_BITS = 64 };
+
+/* A chunk: this record, a bitmap of the grains that begin a block, a bitmap of those whose block
+ * was freed, blocks. Bits of grains at or above the cursor have any value: they are cleared when
+ * the cursor passes them. */
+struct ration_arena_chunk {
+    struct ration_arena_chunk *next;
+    size_t bytes; /* of the whole chunk, this record included */
+    bool is_callers;
+    uintptr_t blocks; /* first grain; aligned to 16 */
+    uintptr_t end;
+    uintptr_t cursor; /* where the cursor was when the chunk became full; valid while it is FULL */
+    uint64_t *starts;
+    uint64_t *freed;
+};
+
+typedef struct ration_arena_chunk chunk;
+
+static struct ration_arena *arena_of(const struct ration_heap *heap)
+{
+    return (struct ration_arena *)(uintptr_t)heap;
+}
+
+/* --- bitmaps --- */
+
+static bool bit_is_set(const uint64_t *bits, size_t at)
+{
+    return (bits[at / WORD_BITS] >> (at % WORD_BITS)) & 1;
+}
+
+static void set_bit(uint64_t *bits, size_t at)
+{
+    bits[at / WORD_BITS] |= (uint64_t)1 << (at % WORD_BITS);
+}
+
+/* Clears all bits from `from` to the end of the word of `to - 1`. */
+static void clear_from(uint64_t *bits, size_t from, size_t to)
+{
+    bits[from / WORD_BITS] &= ((uint64_t)1 << (from % WORD_BITS)) - 1;
+    for (size_t word = from / WORD_BITS + 1; word * WORD_BITS < to; word++)
+        bits[word] = 0;
+}
+
+/* The lowest set bit in [from, to), or `to`. */
+static size_t find_set(const uint64_t *bits, size_t from, size_t to)
+{
+    while (from < to) {
+        uint64_t word = bits[from / WORD_BITS] >> (from % WORD_BITS);
+        if (word != 0)
+            return min_size(from + lowest_bit(word), to);
+        from = (from / WORD_BITS + 1) * WORD_BITS;
+    }
+    return to;
+}
+
+/* The highest set bit at or below `from`, which exists: bit 0 begins the first block. */
+static size_t find_set_below(const uint64_t *bits, size_t from)
+{
+    size_t word = from / WORD_BITS;
+    uint64_t found = bits[word] << (WORD_BITS - 1 - from % WORD_BITS);
+    if (found != 0)
+        return from - (WORD_BITS - 1 - highest_bit(found));
+    while (word > 0 && bits[word - 1] == 0)
+        word--;
+    return word == 0 ? 0 : (word - 1) * WORD_BITS + highest_bit(bits[word - 1]);
+}
+
+/* --- chunks --- */
+
+static size_t grain_of(const struct ration_arena *arena)
+{
+    return (size_t)1 << arena->grain_shift;
+}
+
+static size_t index_of(const struct ration_arena *arena, const chunk *c, uintptr_t address)
+{
+    return (address - c->blocks) >> arena->grain_shift;
+}
+
+static uintptr_t address_of(const struct ration_arena *arena, const chunk *c, size_t index)
+{
+    return c->blocks + (index << arena->grain_shift);
+}
+
+/* Bytes of record and bitmaps for n grains. */
+static size_t head_bytes(size_t n_grains)
+{
+    size_t words = (n_grains + WORD_BITS - 1) / WORD_BITS;
+    return align_up(sizeof(chunk) + 2 * words * sizeof(uint64_t), 16);
+}
+
+/* Size of a chunk that can hold one block of `bytes`; 0 if that is absurd. */
+static size_t chunk_bytes_for(const struct ration_arena *arena, size_t bytes)
+{
+    if (bytes > HEAP_SIZE_MAX / 2)
+        return 0;
+    return head_bytes((bytes >> arena->grain_shift) + 1) + align_up(bytes, 16) + 16;
+}
+
+/* Makes a chunk of aligned memory. Returns NULL if there is no room for one grain. */
+static chunk *lay_chunk(const struct ration_arena *arena, void *memory, size_t bytes,
+                        bool is_callers)
+{
+    size_t n = bytes >> arena->grain_shift; /* an upper bound: the head takes some of it */
+    while (n > 0 && (head_bytes(n) >= bytes || (bytes - head_bytes(n)) >> arena->grain_shift < n))
+        n = bytes > head_bytes(n) ? (bytes - head_bytes(n)) >> arena->grain_shift : n / 2;
+    if (n == 0)
+        return NULL;
+    chunk *c = memory;
+    size_t words = (n + WORD_BITS - 1) / WORD_BITS;
+    *c = (chunk){.bytes = bytes, .is_callers = is_callers};
+    c->starts = (uint64_t *)(c + 1);
+    c->freed = c->starts + words;
+    c->blocks = (uintptr_t)memory + head_bytes(n);
+    c->end = address_of(arena, c, n);
+    c->cursor = c->blocks;
+    return c;
+}
+
+static bool has_budget(const struct ration_arena *arena, size_t bytes)
+{
+    return arena->options.limit_bytes == 0 ||
+           (arena->stats.heap_bytes <= arena->options.limit_bytes &&
+            bytes <= arena->options.limit_bytes - arena->stats.heap_bytes);
+}
+
+/* A new chunk for a block of `bytes`, behind the current one; NULL if there is no memory. */
+static chunk *take_chunk(struct ration_arena *arena, size_t bytes)
+{
+    const struct ration_source *source = arena->options.source;
+    size_t needed = chunk_bytes_for(arena, bytes);
+    size_t size = max_size(needed, arena->options.chunk_bytes);
+    if (!has_budget(arena, size))
+        size = needed;
+    if (source == NULL || needed == 0 || !has_budget(arena, size))
+        return NULL;
+    void *memory = source->take(source->context, size, 16);
+    if (memory == NULL)
+        return NULL;
+    chunk *c = lay_chunk(arena, memory, size, false);
+    c->next = arena->current != NULL ? arena->current->next : NULL;
+    if (arena->current != NULL)
+        arena->current->next = c;
+    else
+        arena->first = c;
+    arena->stats.n_grows++;
+    arena->stats.heap_bytes += size;
+    arena->stats.heap_bytes_peak = max_size(arena->stats.heap_bytes_peak, arena->stats.heap_bytes);
+    return c;
+}
+
+static void make_current(struct ration_arena *arena, chunk *c)
+{
+    if (arena->current != NULL) {
+        arena->current->cursor = arena->cursor;
+        arena->full_bytes += arena->cursor - arena->current->blocks;
+    }
+    arena->current = c;
+    arena->cursor = c->blocks;
+}
+
+/* --- allocation --- */
+
+/* Bytes from the cursor to the first address that is so aligned. */
+static size_t gap_at(uintptr_t cursor, size_t alignment)
+{
+    return align_up(cursor, alignment) - cursor;
+}
+
+static bool has_room(const chunk *c, uintptr_t cursor, size_t bytes, size_t alignment)
+{
+    size_t room = c->end - cursor;
+    return bytes <= room && gap_at(cursor, alignment) <= room - bytes;
+}
+
+/* The block [cursor, cursor + bytes) begins here. */
+static uintptr_t begin_block(struct ration_arena *arena, size_t bytes, bool is_freed)
+{
+    chunk *c = arena->current;
+    uintptr_t block = arena->cursor;
+    size_t index = index_of(arena, c, block);
+    size_t behind = index + (bytes >> arena->grain_shift);
+    clear_from(c->starts, index, behind);
+    clear_from(c->freed, index, behind);
+    set_bit(c->starts, index);
+    if (is_freed)
+        set_bit(c->freed, index);
+    arena->cursor += bytes;
+    return block;
+}
+
+static COLD bool advance_slow(struct ration_arena *arena, size_t bytes, size_t alignment,
+                              uint64_t *steps)
+{
+    chunk *kept = arena->current != NULL ? arena->current->next : NULL;
+    while (kept != NULL && !has_room(kept, kept->blocks, bytes, alignment)) {
+        ++*steps;
+        kept = kept->next;
+    }
+    bool needs_gap = alignment > 16;
+    if (kept == NULL)
+        kept = take_chunk(arena, needs_gap ? bytes + alignment : bytes);
+    if (kept == NULL)
+        return false;
+    while (arena->current != NULL && arena->current->next != kept)
+        make_current(arena,
+                     arena->current
+                         ->next); /* chunks that are passed over stay empty until the next rewind */
+    make_current(arena, kept);
+    return true;
+}
+
+static inline void *alloc_from(struct ration_arena *arena, size_t size, size_t alignment)
+{
+    size_t grain = grain_of(arena);
+    if (UNLIKELY(size > HEAP_SIZE_MAX - 16))
+        return NULL;
+    size_t bytes = align_up(max_size(size, 1), grain);
+    uint64_t steps = 1;
+    alignment = max_size(alignment, grain);
+    if (UNLIKELY(arena->current == NULL ||
+                 !has_room(arena->current, arena->cursor, bytes, alignment)) &&
+        !advance_slow(arena, bytes, alignment, &steps)) {
+        arena->stats.n_failures++;
+        steps_record(&arena->stats.alloc_steps, steps);
+        return NULL;
+    }
+    size_t gap = gap_at(arena->cursor, alignment);
+    if (UNLIKELY(gap != 0))
+        begin_block(arena, gap, true);
+    uintptr_t block = begin_block(arena, bytes, false);
+    size_t used = arena->full_bytes + (arena->cursor - arena->current->blocks);
+    if (used > arena->stats.live_usable_peak)
+        arena->stats.live_usable_peak = used;
+    arena->stats.n_allocs++;
+    steps_record(&arena->stats.alloc_steps, steps);
+    return (void *)block;
+}
+
+static void *arena_alloc(struct ration_heap *heap, size_t size, size_t alignment)
+{
+    return alloc_from(arena_of(heap), size, alignment);
+}
+
+void *ration_arena_alloc(struct ration_arena *arena, size_t size)
+{
+    if (UNLIKELY(size > HEAP_SIZE_MAX - 16))
+        return NULL;
+    if (UNLIKELY(arena->heap.frame != NULL))
+        return ration_frame_alloc(&arena->heap, grain_of(arena), size, __builtin_return_address(0));
+    if (UNLIKELY(arena->heap.through != NULL))
+        return arena->heap.ops->alloc(&arena->heap, size, grain_of(arena));
+    return alloc_from(arena, size, 1);
+}
+
+/* --- finding a block again --- */
+
+static uintptr_t used_end(const struct ration_arena *arena, const chunk *c)
+{
+    return c == arena->current ? arena->cursor : c->cursor;
+}
+
+/* The chunk with blocks at this address: one at or before the current one; NULL if there is none.
+ */
+static chunk *find_chunk(const struct ration_arena *arena, uintptr_t address)
+{
+    chunk *c = arena->current;
+    if (c != NULL && address >= c->blocks && address < arena->cursor)
+        return c;
+    for (c = arena->first; c != NULL && c != arena->current; c = c->next)
+        if (address >= c->blocks && address < c->cursor)
+            return c;
+    return NULL;
+}
+
+static size_t block_bytes(const struct ration_arena *arena, const chunk *c, size_t index)
+{
+    size_t end = index_of(arena, c, used_end(arena, c));
+    return (find_set(c->starts, index + 1, end) - index) << arena->grain_shift;
+}
+
+static COLD void report_misfit(const struct ration_arena *arena, const chunk *c, uintptr_t address,
+                               const char *operation)
+{
+    const struct ration_heap *heap = &arena->heap;
+    if (c == NULL) {
+        ration_heap_report(
+            heap, RATION_INVALID_FREE, (void *)address, operation,
+            "the address is in no used part of this arena: foreign, or ended by a rewind or reset",
+            NULL, 0);
+        return;
+    }
+    if ((address & (grain_of(arena) - 1)) != 0) {
+        ration_heap_report(heap, RATION_MISALIGNED_FREE, (void *)address, operation,
+                           "the address is not aligned as every block of this heap is", NULL, 0);
+        return;
+    }
+    size_t index = index_of(arena, c, address);
+    size_t start = find_set_below(c->starts, index);
+    bool is_freed = bit_is_set(c->freed, start);
+    enum ration_misuse_kind kind = is_freed ? RATION_DOUBLE_FREE : RATION_INTERIOR_FREE;
+    const char *detail = is_freed ? "the block is free already"
+                                  : "the address lies inside a live block, not at its start";
+    ration_heap_report(heap, kind, (void *)address, operation, detail,
+                       (void *)address_of(arena, c, start), block_bytes(arena, c, start));
+}
+
+/* The chunk and grain of a live block; a NULL chunk after a report. */
+static chunk *resolve(const struct ration_arena *arena, const void *block, const char *operation,
+                      size_t *index)
+{
+    uintptr_t address = (uintptr_t)block;
+    chunk *c = find_chunk(arena, address);
+    bool is_aligned = (address & (grain_of(arena) - 1)) == 0;
+    if (LIKELY(c != NULL && is_aligned)) {
+        *index = index_of(arena, c, address);
+        if (LIKELY(bit_is_set(c->starts, *index) && !bit_is_set(c->freed, *index)))
+            return c;
+    }
+    report_misfit(arena, c, address, operation);
+    return NULL;
+}
+
+/* --- free and resize --- */
+
+/* Whether the block is younger than the newest mark: only then may the cursor move with it, because
+ * a rewind to that mark puts the cursor back to where it was. */
+static bool is_after_mark(const struct ration_arena *arena, const chunk *c, size_t index)
+{
+    return c != arena->mark_chunk || address_of(arena, c, index) >= arena->mark_cursor;
+}
+
+/* Whether the block ends at the cursor and may move it. */
+static bool is_last(const struct ration_arena *arena, const chunk *c, size_t index)
+{
+    return c == arena->current && is_after_mark(arena, c, index) &&
+           address_of(arena, c, index) + block_bytes(arena, c, index) == arena->cursor;
+}
+
+/* Moves the cursor back over the freed blocks in front of it. */
+static void retract(struct ration_arena *arena)
+{
+    chunk *c = arena->current;
+    size_t index = index_of(arena, c, arena->cursor);
+    while (index > 0) {
+        size_t last = find_set_below(c->starts, index - 1);
+        if (!bit_is_set(c->freed, last) || !is_after_mark(arena, c, last))
+            break;
+        index = last;
+    }
+    arena->cursor = address_of(arena, c, index);
+}
+
+static void free_block(struct ration_arena *arena, chunk *c, size_t index)
+{
+    arena->stats.n_frees++;
+    set_bit(c->freed, index);
+    if (is_last(arena, c, index))
+        retract(arena);
+}
+
+static void arena_free(struct ration_heap *heap, void *block)
+{
+    struct ration_arena *arena = arena_of(heap);
+    size_t index;
+    chunk *c = resolve(arena, block, "free", &index);
+    if (c != NULL)
+        free_block(arena, c, index);
+}
+
+/* Makes the block `bytes` long where it is. Returns 0, or -1 if that is impossible. */
+static int resize_in_place(struct ration_arena *arena, chunk *c, size_t index, size_t bytes)
+{
+    size_t old_bytes = block_bytes(arena, c, index);
+    uintptr_t block = address_of(arena, c, index);
+    if (!is_last(arena, c, index))
+        return bytes <= old_bytes ? 0 : -1;
+    if (bytes > c->end - block)
+        return -1;
+    arena->cursor = block;
+    begin_block(arena, bytes, false);
+    size_t used = arena->full_bytes + (arena->cursor - arena->current->blocks);
+    arena->stats.live_usable_peak = max_size(arena->stats.live_usable_peak, used);
+    return 0;
+}
+
+static void *arena_try_resize(struct ration_heap *heap, void *block, size_t size)
+{
+    struct ration_arena *arena = arena_of(heap);
+    size_t index;
+    chunk *c = resolve(arena, block, "resize", &index);
+    if (c == NULL)
+        return NULL;
+    return resize_in_place(arena, c, index, align_up(max_size(size, 1), grain_of(arena))) == 0
+               ? block
+               : NULL;
+}
+
+static void *arena_resize(struct ration_heap *heap, void *block, size_t size)
+{
+    struct ration_arena *arena = arena_of(heap);
+    size_t index;
+    chunk *c = resolve(arena, block, "resize", &index);
+    if (c == NULL)
+        return NULL;
+    if (resize_in_place(arena, c, index, align_up(max_size(size, 1), grain_of(arena))) == 0)
+        return block;
+    size_t old_bytes = block_bytes(arena, c, index);
+    void *moved = alloc_from(arena, size, heap->default_alignment);
+    if (moved == NULL)
+        return NULL;
+    memcpy(moved, block, min_size(old_bytes, size));
+    free_block(arena, c, index);
+    return moved;
+}
+
+/* --- mark, rewind, reset --- */
+
+struct ration_arena_mark ration_arena_mark(struct ration_arena *arena)
+{
+    struct ration_arena_mark mark = {arena->current,    arena->cursor,      arena->full_bytes,
+                                     arena->mark_chunk, arena->mark_cursor, 0};
+    if (arena->heap.through != NULL)
+        mark.serial = ration_passthrough_mark(&arena->heap);
+    arena->mark_chunk = arena->current;
+    arena->mark_cursor = arena->cursor;
+    return mark;
+}
+
+void ration_arena_reset(struct ration_arena *arena)
+{
+    if (arena->heap.through != NULL)
+        ration_passthrough_rewind(&arena->heap, 0);
+    arena->current = arena->first;
+    arena->cursor = arena->first != NULL ? arena->first->blocks : 0;
+    arena->full_bytes = 0;
+    arena->mark_chunk = NULL;
+}
+
+/* Whether the mark lies before the cursor: its chunk is the current one or one before it. */
+static bool is_behind_us(const struct ration_arena *arena, const struct ration_arena_mark *mark)
+{
+    const chunk *c = arena->first;
+    while (c != mark->chunk && c != arena->current && c != NULL)
+        c = c->next;
+    return c != NULL && c == mark->chunk && mark->cursor >= c->blocks &&
+           mark->cursor <= used_end(arena, c);
+}
+
+void ration_arena_rewind(struct ration_arena *arena, struct ration_arena_mark mark)
+{
+    if (arena->heap.through != NULL) {
+        ration_passthrough_rewind(&arena->heap, mark.serial);
+        return;
+    }
+    if (mark.chunk == NULL) { /* taken when the arena had no chunk yet */
+        ration_arena_reset(arena);
+        return;
+    }
+    if (!is_behind_us(arena, &mark)) {
+        ration_heap_report(&arena->heap, RATION_CORRUPT_HEAP, (void *)mark.cursor, "rewind",
+                           "the mark is not of this arena, or the arena was rewound past it since",
+                           NULL, 0);
+        return;
+    }
+    arena->current = mark.chunk;
+    arena->cursor = mark.cursor;
+    arena->full_bytes = mark.full_bytes;
+    arena->mark_chunk = mark.outer_chunk;
+    arena->mark_cursor = mark.outer_cursor;
+    retract(arena);
+}
+
+size_t ration_arena_trim(struct ration_arena *arena)
+{
+    const struct ration_source *source = arena->options.source;
+    chunk **link = arena->current != NULL ? &arena->current->next : &arena->first;
+    size_t given = 0;
+    while (*link != NULL) {
+        chunk *c = *link;
+        if (c->is_callers) {
+            link = &c->next;
+            continue;
+        }
+        *link = c->next;
+        given += c->bytes;
+        source->give(source->context, c, c->bytes);
+    }
+    arena->stats.heap_bytes -= given;
+    return given;
+}
+
+/* --- the rest of the interface --- */
+
+static bool arena_owns(const struct ration_heap *heap, const void *address)
+{
+    for (const chunk *c = arena_of(heap)->first; c != NULL; c = c->next)
+        if ((uintptr_t)address >= c->blocks && (uintptr_t)address < c->end)
+            return true;
+    return false;
+}
+
+static size_t arena_usable_size(const struct ration_heap *heap, const void *block)
+{
+    size_t index;
+    const chunk *c = resolve(arena_of(heap), block, "usable size", &index);
+    return c != NULL ? block_bytes(arena_of(heap), c, index) : 0;
+}
+
+static int visit_part(uintptr_t from, uintptr_t to, enum ration_block_state state,
+                      ration_walk_fn *visit, void *context)
+{
+    if (from == to)
+        return 0;
+    bool is_block = state != RATION_BLOCK_TABLE;
+    struct ration_block part = {
+        (void *)from,   to - from, is_block ? (void *)from : NULL, is_block ? to - from : 0,
+        RATION_UNKNOWN, state};
+    return visit(&part, context);
+}
+
+static int walk_chunk(const struct ration_arena *arena, const chunk *c, bool is_used,
+                      ration_walk_fn *visit, void *context)
+{
+    int stop = visit_part((uintptr_t)c, c->blocks, RATION_BLOCK_TABLE, visit, context);
+    uintptr_t end = is_used ? used_end(arena, c) : c->blocks;
+    uintptr_t at = c->blocks;
+    while (stop == 0 && at < end) {
+        size_t index = index_of(arena, c, at);
+        uintptr_t next = at + block_bytes(arena, c, index);
+        stop = visit_part(at, next,
+                          bit_is_set(c->freed, index) ? RATION_BLOCK_FREE : RATION_BLOCK_LIVE,
+                          visit, context);
+        at = next;
+    }
+    if (stop == 0)
+        stop = visit_part(end, c->end, RATION_BLOCK_FREE, visit, context);
+    return stop != 0
+               ? stop
+               : visit_part(c->end, (uintptr_t)c + c->bytes, RATION_BLOCK_TABLE, visit, context);
+}
+
+static bool is_used_chunk(const struct ration_arena *arena, const chunk *wanted)
+{
+    const chunk *c = arena->first;
+    while (c != wanted && c != arena->current)
+        c = c->next;
+    return c == wanted;
+}
+
+/* The chunk with the lowest address above `after`. */
+static const chunk *find_next_by_address(const struct ration_arena *arena, const chunk *after)
+{
+    const chunk *lowest = NULL;
+    for (const chunk *c = arena->first; c != NULL; c = c->next)
+        if ((uintptr_t)c > (uintptr_t)after && (lowest == NULL || (uintptr_t)c < (uintptr_t)lowest))
+            lowest = c;
+    return lowest;
+}
+
+static int arena_walk(const struct ration_heap *heap, ration_walk_fn *visit, void *context)
+{
+    const struct ration_arena *arena = arena_of(heap);
+    int stop = 0;
+    const chunk *c = find_next_by_address(arena, NULL);
+    for (; c != NULL && stop == 0; c = find_next_by_address(arena, c))
+        stop = walk_chunk(arena, c, is_used_chunk(arena, c), visit, context);
+    return stop;
+}
+
+/* --- checking and counting --- */
+
+static int check_used_chunk(const struct ration_arena *arena, const chunk *c,
+                            struct ration_finding *finding)
+{
+    uintptr_t used = used_end(arena, c);
+    if (used < c->blocks || used > c->end || ((used - c->blocks) & (grain_of(arena) - 1)) != 0)
+        return finding_set(finding, I_CURSOR, used,
+                           "the cursor is outside its chunk or not at a grain");
+    size_t n = index_of(arena, c, used);
+    if (n == 0)
+        return 0;
+    if (!bit_is_set(c->starts, 0))
+        return finding_set(finding, I_FIRST, c->blocks, "a used chunk does not begin with a block");
+    for (size_t i = 0; i < n; i++)
+        if (bit_is_set(c->freed, i) && !bit_is_set(c->starts, i))
+            return finding_set(finding, I_FREED, address_of(arena, c, i),
+                               "a grain inside a block is marked as freed");
+    size_t last = find_set_below(c->starts, n - 1);
+    if (c == arena->current && bit_is_set(c->freed, last) && is_after_mark(arena, c, last))
+        return finding_set(finding, I_LAST, address_of(arena, c, last),
+                           "the last block before the cursor is freed");
+    return 0;
+}
+
+static int check_chunks(const struct ration_arena *arena, struct ration_finding *finding)
+{
+    size_t bytes = 0;
+    bool current_is_listed = arena->current == NULL;
+    for (const chunk *c = arena->first; c != NULL; c = c->next) {
+        bytes += c->bytes;
+        current_is_listed = current_is_listed || c == arena->current;
+        const chunk *above = find_next_by_address(arena, c);
+        if (above != NULL && (uintptr_t)c + c->bytes > (uintptr_t)above)
+            return finding_set(finding, I_CHUNKS, (uintptr_t)above, "two chunks overlap");
+    }
+    if (!current_is_listed)
+        return finding_set(finding, I_CURSOR, (uintptr_t)arena->current,
+                           "the current chunk is not in the chain");
+    if (bytes != arena->stats.heap_bytes)
+        return finding_set(finding, I_CHUNKS, (uintptr_t)arena->first,
+                           "the chunks do not add up to the heap's bytes");
+    return 0;
+}
+
+static void arena_check(const struct ration_heap *heap, struct ration_finding *finding)
+{
+    const struct ration_arena *arena = arena_of(heap);
+    if (check_chunks(arena, finding))
+        return;
+    for (const chunk *c = arena->first; c != NULL; c = c->next) {
+        if (arena->current == NULL || check_used_chunk(arena, c, finding) || c == arena->current)
+            return;
+    }
+}
+
+static int count_part(const struct ration_block *block, void *context)
+{
+    struct ration_heap_stats *stats = context;
+    if (block->state == RATION_BLOCK_LIVE) {
+        stats->live_blocks++;
+        stats->live_usable_bytes += block->bytes;
+    } else if (block->state == RATION_BLOCK_FREE) {
+        stats->free_blocks++;
+        stats->free_bytes += block->bytes;
+        stats->largest_free_bytes = max_size(stats->largest_free_bytes, block->bytes);
+    }
+    return 0;
+}
+
+static void arena_stats(const struct ration_heap *heap, struct ration_heap_stats *stats)
+{
+    const struct ration_arena *arena = arena_of(heap);
+    *stats = arena->stats;
+    arena_walk(heap, count_part, stats);
+    stats->live_requested_bytes = RATION_UNKNOWN;
+    for (const chunk *c = arena->current; c != NULL; c = c->next) {
+        uintptr_t from = c == arena->current ? arena->cursor : c->blocks;
+        stats->largest_request_bytes = max_size(stats->largest_request_bytes, c->end - from);
+    }
+    stats->table_bytes = stats->heap_bytes - stats->live_usable_bytes - stats->free_bytes;
+}
+
+static void arena_destroy(struct ration_heap *heap)
+{
+    struct ration_arena *arena = arena_of(heap);
+    arena->current = NULL;
+    ration_arena_trim(arena);
+    arena->first = NULL;
+}
+
+static const struct ration_heap_ops arena_ops = {
+    .kind = "arena",
+    .alloc = arena_alloc,
+    .resize = arena_resize,
+    .try_resize = arena_try_resize,
+    .free = arena_free,
+    .owns = arena_owns,
+    .usable_size = arena_usable_size,
+    .walk = arena_walk,
+    .check = arena_check,
+    .stats = arena_stats,
+    .destroy = arena_destroy,
+};
+
+static int lay_buffer(struct ration_arena *arena)
+{
+    uintptr_t start = align_up((uintptr_t)arena->options.buffer, 16);
+    size_t skipped = start - (uintptr_t)arena->options.buffer;
+    if (arena->options.buffer_bytes < skipped + sizeof(chunk))
+        return -1;
+    size_t bytes = align_down(arena->options.buffer_bytes - skipped, 16);
+    arena->first = lay_chunk(arena, (void *)start, bytes, true);
+    if (arena->first == NULL)
+        return -1;
+    arena->stats.heap_bytes = bytes;
+    arena->stats.heap_bytes_peak = bytes;
+    make_current(arena, arena->first);
+    return 0;
+}
+
+struct ration_heap *ration_arena_init(struct ration_arena *arena,
+                                      const struct ration_arena_options *options)
+{
+    *arena = (struct ration_arena){.options = *options};
+    struct ration_arena_options *o = &arena->options;
+    if ((o->grain != 0 && o->grain != 8 && o->grain != 16) ||
+        (o->buffer == NULL && o->source == NULL))
+        return NULL;
+    arena->grain_shift = o->grain == 8 ? 3 : 4;
+    if (o->chunk_bytes == 0)
+        o->chunk_bytes = DEFAULT_CHUNK_BYTES;
+    o->chunk_bytes =
+        align_up(max_size(o->chunk_bytes, chunk_bytes_for(arena, grain_of(arena))), 16);
+    if (o->buffer != NULL && lay_buffer(arena) != 0)
+        return NULL;
+    ration_heap_init(&arena->heap, &arena_ops, o->name, grain_of(arena));
+    size_t limit = o->limit_bytes != 0 ? o->limit_bytes
+                   : o->source == NULL ? o->buffer_bytes
+                                       : HEAP_SIZE_MAX;
+    ration_passthrough_begin(&arena->heap,
+                             (struct passthrough_limits){limit, HEAP_SIZE_MAX, SIZE_MAX});
+    return &arena->heap;
+}

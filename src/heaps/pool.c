@@ -1,0 +1,599 @@
+#include "base/atomics.h"
+#include "heaps/internal.h"
+#include <ration/pool.h>
+
+/* Numbers of the invariants in pool.h. */
+enum { I_CHUNKS = 1, I_USED, I_STACK, I_LOST, I_COUNTERS };
+
+/* A link: number + 1 of the next free object, 0 at the end of the stack, or a state. */
+static const uint32_t link_live = UINT32_MAX;
+static const uint32_t link_busy = UINT32_MAX - 1; /* claimed by the thread that is pushing it */
+static const uint32_t most_objects = UINT32_MAX - 2;
+
+enum { MOST_ALIGNMENT = 4096 };
+
+/* A chunk: this record, a link per object, the objects. Written before it is published and never
+ * again, but for links and objects. */
+struct ration_pool_chunk {
+    uintptr_t objects;
+    uint32_t first; /* number of its first object */
+    uint32_t n;
+    size_t bytes; /* taken from the source; 0: the caller's buffer */
+    uintptr_t start;
+    uintptr_t end;
+    uint32_t *links;
+};
+
+typedef struct ration_pool_chunk chunk;
+
+static struct ration_pool *pool_of(const struct ration_heap *heap)
+{
+    return (struct ration_pool *)(uintptr_t)heap;
+}
+
+static bool is_shared(const struct ration_pool *pool)
+{
+    return pool->heap.is_shared;
+}
+
+/* --- from number to object and back --- */
+
+static chunk *chunk_of_number(const struct ration_pool *pool, uint32_t number)
+{
+    uint32_t at = atomic_load_acquire(&pool->n_chunks) -
+                  1; /* pairs with add_chunk; half of all objects are in the last */
+    while (pool->chunks[at]->first > number)
+        at--;
+    return pool->chunks[at];
+}
+
+static void *object_at(const struct ration_pool *pool, uint32_t number)
+{
+    const chunk *c = chunk_of_number(pool, number);
+    return (void *)(c->objects + (size_t)(number - c->first) * pool->stride);
+}
+
+static uint32_t *link_at(const struct ration_pool *pool, uint32_t number)
+{
+    const chunk *c = chunk_of_number(pool, number);
+    return &c->links[number - c->first];
+}
+
+/* offset / stride, without dividing where that is exact. */
+static inline size_t index_at(const struct ration_pool *pool, size_t offset)
+{
+    if (LIKELY(offset <= UINT32_MAX && pool->reciprocal != 0))
+        return (size_t)(((unsigned __int128)offset * pool->reciprocal) >> 64);
+    return offset / pool->stride;
+}
+
+/* The chunk whose objects contain the address; NULL if none does. */
+static const chunk *find_chunk(const struct ration_pool *pool, uintptr_t address)
+{
+    for (uint32_t at = atomic_load_acquire(&pool->n_chunks); at-- > 0;) { /* pairs with add_chunk */
+        const chunk *c = pool->chunks[at];
+        if (address - c->objects < (size_t)c->n * pool->stride)
+            return c;
+    }
+    return NULL;
+}
+
+/* --- chunks --- */
+
+static size_t links_bytes(size_t n)
+{
+    return n * sizeof(uint32_t);
+}
+
+/* Where objects begin in a chunk of n that starts at `start`. */
+static uintptr_t objects_at(const struct ration_pool *pool, uintptr_t start, size_t n)
+{
+    return align_up(start + sizeof(chunk) + links_bytes(n), pool->options.alignment);
+}
+
+/* Makes a chunk of memory aligned to 8 and adds it. `n` objects fit. */
+static void add_chunk(struct ration_pool *pool, uintptr_t start, size_t bytes, uint32_t n,
+                      bool is_callers)
+{
+    chunk *c = (chunk *)start;
+    c->objects = objects_at(pool, start, n);
+    c->first = pool->capacity;
+    c->n = n;
+    c->bytes = is_callers ? 0 : bytes;
+    c->start = start;
+    c->end = start + bytes;
+    c->links = (uint32_t *)(c + 1);
+    atomic_add_relaxed(&pool->heap_bytes, bytes);
+    pool->chunks[pool->n_chunks] = c;
+    atomic_store_release(&pool->n_chunks,
+                         pool->n_chunks + 1); /* pairs with chunk_of_number and find_chunk */
+    atomic_store_release(&pool->capacity, pool->capacity + n); /* pairs with take_fresh */
+}
+
+static int take_chunk(struct ration_pool *pool, size_t n)
+{
+    const struct ration_source *source = pool->options.source;
+    bool is_possible = source != NULL && pool->n_chunks < RATION_POOL_CHUNKS && n > 0 &&
+                       n <= most_objects - pool->capacity &&
+                       n <= HEAP_SIZE_MAX / 4 / (pool->stride + 4);
+    if (!is_possible)
+        return -1;
+    size_t alignment = max_size(pool->options.alignment, 16);
+    size_t bytes = objects_at(pool, 0, n) + n * pool->stride;
+    bytes = align_up(bytes, alignment);
+    void *memory = source->take(source->context, bytes, alignment);
+    if (memory == NULL)
+        return -1;
+    add_chunk(pool, (uintptr_t)memory, bytes, (uint32_t)n, false);
+    return 0;
+}
+
+static int use_buffer(struct ration_pool *pool)
+{
+    const struct ration_pool_options *o = &pool->options;
+    uintptr_t start = align_up((uintptr_t)o->buffer, 16);
+    uintptr_t end = (uintptr_t)o->buffer + o->buffer_bytes;
+    if (start >= end || end - start < sizeof(chunk))
+        return -1;
+    size_t n =
+        o->n_objects != 0 ? o->n_objects : (end - start - sizeof(chunk)) / (pool->stride + 4);
+    n = min_size(n, most_objects);
+    if (o->n_objects == 0)
+        while (n > 0 && objects_at(pool, start, n) + n * pool->stride > end)
+            n--;
+    if (n == 0 || n > (end - start) / pool->stride ||
+        objects_at(pool, start, n) + n * pool->stride > end)
+        return -1;
+    add_chunk(pool, start, end - start, (uint32_t)n, true);
+    return 0;
+}
+
+/* --- the stack of free objects --- */
+
+static uint64_t head_of(uint64_t count, uint32_t link)
+{
+    return count << 32 | link;
+}
+
+static uint64_t next_count(uint64_t head)
+{
+    return (head >> 32) + 1;
+}
+
+/* Number + 1 of an object from the stack, 0 if it is empty. */
+static uint32_t pop_shared(struct ration_pool *pool)
+{
+    uint64_t head = atomic_load_acquire(&pool->head); /* pairs with push_shared */
+    while (true) {
+        uint32_t top = (uint32_t)head;
+        if (top == 0)
+            return 0;
+        /* Another thread may have taken the object meanwhile: then the count has changed and the
+         * link is not used. */
+        uint32_t next = atomic_load_relaxed(link_at(pool, top - 1));
+        if (atomic_cas_acquire(&pool->head, head, head_of(next_count(head), next)))
+            return top;
+        head = atomic_load_acquire(&pool->head);
+    }
+}
+
+/* The caller has claimed the object: its link says busy. */
+static void push_shared(struct ration_pool *pool, uint32_t number)
+{
+    uint32_t *link = link_at(pool, number);
+    uint64_t head;
+    do {
+        head = atomic_load_acquire(&pool->head);
+        atomic_store_relaxed(link, (uint32_t)head);
+    } while (!atomic_cas_acquire(
+        &pool->head, head, head_of(next_count(head), number + 1))); /* pairs with pop_shared */
+}
+
+static uint32_t pop_single(struct ration_pool *pool)
+{
+    uint32_t top = (uint32_t)pool->head;
+    if (top != 0)
+        pool->head = *link_at(pool, top - 1);
+    return top;
+}
+
+/* --- fresh objects and growth --- */
+
+/* Number + 1 of an object that was never handed out, 0 if there is none. */
+static uint32_t take_fresh(struct ration_pool *pool)
+{
+    if (!is_shared(pool))
+        return pool->n_used < pool->capacity ? ++pool->n_used : 0;
+    uint32_t used = atomic_load_relaxed(&pool->n_used);
+    while (used < atomic_load_acquire(&pool->capacity)) { /* pairs with add_chunk */
+        if (atomic_cas_acquire(&pool->n_used, used, used + 1))
+            return used + 1;
+        used = atomic_load_relaxed(&pool->n_used);
+    }
+    return 0;
+}
+
+/* Doubles the pool unless another thread just did. Returns 0, or -1. */
+static COLD int grow_slow(struct ration_pool *pool)
+{
+    if ((pool->options.flags & RATION_POOL_GROWING) == 0)
+        return -1;
+    while (atomic_exchange_acquire(&pool->grow_lock, 1U) != 0) /* pairs with the store below */
+        cpu_relax();
+    int result = 0;
+    if (atomic_load_relaxed(&pool->n_used) >= pool->capacity) {
+        result = take_chunk(pool, max_size(pool->capacity, pool->options.n_objects));
+        if (result == 0)
+            atomic_add_relaxed(&pool->n_grows, 1U);
+    }
+    atomic_store_release(&pool->grow_lock, 0U);
+    return result;
+}
+
+/* Number + 1 of an object for the caller, 0 if there is none. */
+static uint32_t take_number(struct ration_pool *pool)
+{
+    while (true) {
+        uint32_t link = is_shared(pool) ? pop_shared(pool) : pop_single(pool);
+        if (link == 0)
+            link = take_fresh(pool);
+        if (link == 0 && is_shared(pool))
+            link = pop_shared(
+                pool); /* given back meanwhile: only an empty stack with nothing fresh means full */
+        if (link != 0 || grow_slow(pool) != 0)
+            return link;
+    }
+}
+
+/* --- the operations --- */
+
+static void count(const struct ration_pool *pool, uint64_t *counter)
+{
+    if (is_shared(pool))
+        atomic_add_relaxed(counter, 1U);
+    else
+        ++*counter;
+}
+
+static void *take_object(struct ration_pool *pool)
+{
+    uint32_t link = take_number(pool);
+    if (UNLIKELY(link == 0)) {
+        count(pool, &pool->n_failures);
+        return NULL;
+    }
+    atomic_store_relaxed(link_at(pool, link - 1), link_live);
+    count(pool, &pool->n_allocs);
+    return object_at(pool, link - 1);
+}
+
+void *ration_pool_alloc(struct ration_pool *pool)
+{
+    if (UNLIKELY(pool->heap.frame != NULL))
+        return ration_frame_alloc(&pool->heap, pool->options.alignment, pool->options.object_bytes,
+                                  __builtin_return_address(0));
+    if (UNLIKELY(pool->heap.through != NULL))
+        return pool->heap.ops->alloc(&pool->heap, pool->options.object_bytes,
+                                     pool->options.alignment);
+    return take_object(pool);
+}
+
+static void *pool_alloc(struct ration_heap *heap, size_t size, size_t alignment)
+{
+    struct ration_pool *pool = pool_of(heap);
+    if (size > pool->options.object_bytes || alignment > pool->options.alignment) {
+        count(pool, &pool->n_failures);
+        return NULL;
+    }
+    return take_object(pool);
+}
+
+static COLD void report_misfit(const struct ration_pool *pool, const chunk *c, uintptr_t address,
+                               const char *operation)
+{
+    const struct ration_heap *heap = &pool->heap;
+    size_t offset = c != NULL ? address - c->objects : 0;
+    size_t index = offset / pool->stride;
+    if (c == NULL || c->first + index >= atomic_load_relaxed(&pool->n_used)) {
+        ration_heap_report(heap, RATION_INVALID_FREE, (void *)address, operation,
+                           c == NULL ? "the address is not in this heap"
+                                     : "this object has never been handed out",
+                           NULL, 0);
+        return;
+    }
+    const void *object = (void *)(c->objects + index * pool->stride);
+    bool is_live = atomic_load_relaxed(&c->links[index]) == link_live;
+    if (!is_live)
+        ration_heap_report(heap, RATION_DOUBLE_FREE, (void *)address, operation,
+                           "the object is free already", object, pool->options.object_bytes);
+    else if ((address & (pool->options.alignment - 1)) != 0)
+        ration_heap_report(heap, RATION_MISALIGNED_FREE, (void *)address, operation,
+                           "the address is not aligned as every object of this pool is", object,
+                           pool->options.object_bytes);
+    else
+        ration_heap_report(heap, RATION_INTERIOR_FREE, (void *)address, operation,
+                           "the address lies inside a live object, not at its start", object,
+                           pool->options.object_bytes);
+}
+
+/* The link of the object at this address and its number, or NULL after a report. The object was
+ * live a moment ago. */
+static uint32_t *resolve(const struct ration_pool *pool, const void *object, const char *operation,
+                         uint32_t *number)
+{
+    const chunk *c = find_chunk(pool, (uintptr_t)object);
+    if (LIKELY(c != NULL)) {
+        size_t offset = (uintptr_t)object - c->objects;
+        size_t index = index_at(pool, offset);
+        *number = c->first + (uint32_t)index;
+        if (LIKELY(index * pool->stride == offset && *number < atomic_load_relaxed(&pool->n_used) &&
+                   atomic_load_relaxed(&c->links[index]) == link_live))
+            return &c->links[index];
+    }
+    report_misfit(pool, c, (uintptr_t)object, operation);
+    return NULL;
+}
+
+static void give_object(struct ration_pool *pool, void *object)
+{
+    uint32_t number;
+    uint32_t *link = resolve(pool, object, "free", &number);
+    if (UNLIKELY(link == NULL))
+        return;
+    if (!is_shared(pool)) {
+        *link = (uint32_t)pool->head;
+        pool->head = number + 1;
+    } else if (atomic_cas_acquire(link, link_live,
+                                  link_busy)) { /* of several threads, one may free it */
+        push_shared(pool, number);
+    } else {
+        report_misfit(pool, find_chunk(pool, (uintptr_t)object), (uintptr_t)object, "free");
+        return;
+    }
+    count(pool, &pool->n_frees);
+}
+
+void ration_pool_free(struct ration_pool *pool, void *object)
+{
+    if (object == NULL)
+        return;
+    if (UNLIKELY(pool->heap.frame != NULL || pool->heap.through != NULL))
+        ration_heap_free(&pool->heap, object);
+    else
+        give_object(pool, object);
+}
+
+static void pool_free(struct ration_heap *heap, void *block)
+{
+    give_object(pool_of(heap), block);
+}
+
+/* An object has one size: it stays where it is or cannot be had. */
+static void *pool_resize(struct ration_heap *heap, void *block, size_t size)
+{
+    struct ration_pool *pool = pool_of(heap);
+    uint32_t number;
+    if (resolve(pool, block, "resize", &number) == NULL)
+        return NULL;
+    if (size <= pool->options.object_bytes)
+        return block;
+    count(pool, &pool->n_failures);
+    return NULL;
+}
+
+static void *pool_try_resize(struct ration_heap *heap, void *block, size_t size)
+{
+    uint32_t number;
+    struct ration_pool *pool = pool_of(heap);
+    return resolve(pool, block, "resize", &number) != NULL && size <= pool->options.object_bytes
+               ? block
+               : NULL;
+}
+
+static bool pool_owns(const struct ration_heap *heap, const void *address)
+{
+    return find_chunk(pool_of(heap), (uintptr_t)address) != NULL;
+}
+
+static size_t pool_usable_size(const struct ration_heap *heap, const void *block)
+{
+    uint32_t number;
+    return resolve(pool_of(heap), block, "usable size", &number) != NULL
+               ? pool_of(heap)->options.object_bytes
+               : 0;
+}
+
+/* --- walk, check, count --- */
+
+static int visit_table(uintptr_t from, uintptr_t to, ration_walk_fn *visit, void *context)
+{
+    if (from == to)
+        return 0;
+    struct ration_block part = {.address = (void *)from,
+                                .bytes = to - from,
+                                .requested_bytes = RATION_UNKNOWN,
+                                .state = RATION_BLOCK_TABLE};
+    return visit(&part, context);
+}
+
+static bool object_is_live(const struct ration_pool *pool, const chunk *c, uint32_t index)
+{
+    return c->first + index < pool->n_used && c->links[index] == link_live;
+}
+
+static int walk_chunk(const struct ration_pool *pool, const chunk *c, ration_walk_fn *visit,
+                      void *context)
+{
+    size_t object_bytes = pool->options.object_bytes;
+    int stop = visit_table(c->start, c->objects, visit, context);
+    for (uint32_t i = 0; i < c->n && stop == 0; i++) {
+        void *object = (void *)(c->objects + (size_t)i * pool->stride);
+        bool is_live = object_is_live(pool, c, i);
+        struct ration_block block = {object,
+                                     pool->stride,
+                                     object,
+                                     object_bytes,
+                                     is_live ? object_bytes : RATION_UNKNOWN,
+                                     is_live ? RATION_BLOCK_LIVE : RATION_BLOCK_FREE};
+        stop = visit(&block, context);
+    }
+    return stop != 0
+               ? stop
+               : visit_table(c->objects + (size_t)c->n * pool->stride, c->end, visit, context);
+}
+
+/* The chunk with the lowest address above `after` (0: of all). */
+static const chunk *find_next_by_address(const struct ration_pool *pool, uintptr_t after)
+{
+    const chunk *lowest = NULL;
+    for (uint32_t i = 0; i < pool->n_chunks; i++) {
+        const chunk *c = pool->chunks[i];
+        if (c->start > after && (lowest == NULL || c->start < lowest->start))
+            lowest = c;
+    }
+    return lowest;
+}
+
+static int pool_walk(const struct ration_heap *heap, ration_walk_fn *visit, void *context)
+{
+    const struct ration_pool *pool = pool_of(heap);
+    int stop = 0;
+    for (const chunk *c = find_next_by_address(pool, 0); c != NULL && stop == 0;
+         c = find_next_by_address(pool, c->start))
+        stop = walk_chunk(pool, c, visit, context);
+    return stop;
+}
+
+static int check_chunks(const struct ration_pool *pool, struct ration_finding *finding)
+{
+    uint32_t next = 0;
+    for (uint32_t i = 0; i < pool->n_chunks; i++) {
+        const chunk *c = pool->chunks[i];
+        if (c->first != next || c->n > most_objects - next)
+            return finding_set(finding, I_CHUNKS, (uintptr_t)c,
+                               "a chunk does not continue the numbering of objects");
+        next += c->n;
+    }
+    if (next != pool->capacity)
+        return finding_set(finding, I_CHUNKS, (uintptr_t)&pool->capacity,
+                           "the chunks' objects do not add up to the capacity");
+    if (pool->n_used > pool->capacity)
+        return finding_set(finding, I_USED, (uintptr_t)&pool->n_used,
+                           "more objects are used than there are");
+    return 0;
+}
+
+static void pool_check(const struct ration_heap *heap, struct ration_finding *finding)
+{
+    const struct ration_pool *pool = pool_of(heap);
+    if (check_chunks(pool, finding))
+        return;
+    uint32_t live = 0;
+    for (uint32_t number = 0; number < pool->n_used; number++)
+        live += *link_at(pool, number) == link_live;
+    uint32_t stacked = 0;
+    for (uint32_t link = (uint32_t)pool->head; link != 0; link = *link_at(pool, link - 1)) {
+        bool is_wrong = link > pool->n_used || *link_at(pool, link - 1) >= link_busy ||
+                        ++stacked > pool->n_used;
+        if (is_wrong) {
+            finding_set(finding, I_STACK, (uintptr_t)&pool->head,
+                        "the stack holds a live object, or one twice");
+            return;
+        }
+    }
+    if (live + stacked != pool->n_used)
+        finding_set(finding, I_LOST, 0, "a used object is neither live nor in the stack");
+    else if (pool->n_allocs - pool->n_frees != live)
+        finding_set(finding, I_COUNTERS, (uintptr_t)&pool->n_allocs,
+                    "the counters do not agree with the live objects");
+}
+
+static void pool_stats(const struct ration_heap *heap, struct ration_heap_stats *stats)
+{
+    const struct ration_pool *pool = pool_of(heap);
+    size_t object_bytes = pool->options.object_bytes;
+    uint64_t n_frees =
+        atomic_load_relaxed(&pool->n_frees); /* first: so live cannot come out negative */
+    uint64_t n_allocs = atomic_load_relaxed(&pool->n_allocs);
+    size_t live = (size_t)(n_allocs - n_frees);
+    stats->heap_bytes = atomic_load_relaxed(&pool->heap_bytes);
+    stats->heap_bytes_peak = stats->heap_bytes;
+    stats->live_blocks = live;
+    stats->live_usable_bytes = live * object_bytes;
+    stats->live_requested_bytes = RATION_UNKNOWN;
+    stats->live_usable_peak =
+        atomic_load_relaxed(&pool->n_used) *
+        object_bytes; /* a fresh object is taken only when all used ones are live */
+    stats->free_blocks = atomic_load_relaxed(&pool->capacity) - live;
+    stats->free_bytes = stats->free_blocks * pool->stride;
+    stats->largest_free_bytes = stats->free_blocks != 0 ? pool->stride : 0;
+    stats->largest_request_bytes = stats->free_blocks != 0 ? object_bytes : 0;
+    stats->table_bytes = stats->heap_bytes - stats->live_usable_bytes - stats->free_bytes;
+    stats->n_allocs = n_allocs;
+    stats->n_frees = n_frees;
+    stats->n_failures = atomic_load_relaxed(&pool->n_failures);
+    stats->n_grows = atomic_load_relaxed(&pool->n_grows);
+}
+
+static void pool_destroy(struct ration_heap *heap)
+{
+    struct ration_pool *pool = pool_of(heap);
+    const struct ration_source *source = pool->options.source;
+    for (uint32_t i = pool->n_chunks; i-- > 0;)
+        if (pool->chunks[i]->bytes != 0)
+            source->give(source->context, pool->chunks[i], pool->chunks[i]->bytes);
+    pool->n_chunks = 0;
+    pool->capacity = 0;
+    if (pool->created != NULL)
+        source->give(source->context, pool->created, sizeof *pool);
+}
+
+static const struct ration_heap_ops pool_ops = {
+    .kind = "pool",
+    .alloc = pool_alloc,
+    .resize = pool_resize,
+    .try_resize = pool_try_resize,
+    .free = pool_free,
+    .owns = pool_owns,
+    .usable_size = pool_usable_size,
+    .walk = pool_walk,
+    .check = pool_check,
+    .stats = pool_stats,
+    .destroy = pool_destroy,
+};
+
+/* --- the beginning --- */
+
+static bool options_are_valid(const struct ration_pool_options *o)
+{
+    bool grows = (o->flags & RATION_POOL_GROWING) != 0;
+    return o->object_bytes != 0 && o->object_bytes <= HEAP_SIZE_MAX / 2 &&
+           (o->alignment == 0 ||
+            (is_power_of_two(o->alignment) && o->alignment <= MOST_ALIGNMENT)) &&
+           (o->flags & ~(unsigned)(RATION_POOL_GROWING | RATION_POOL_SHARED)) == 0 &&
+           (o->source != NULL || (o->buffer != NULL && !grows));
+}
+
+struct ration_heap *ration_pool_init(struct ration_pool *pool,
+                                     const struct ration_pool_options *options)
+{
+    *pool = (struct ration_pool){.options = *options};
+    struct ration_pool_options *o = &pool->options;
+    if (!options_are_valid(o))
+        return NULL;
+    if (o->alignment == 0)
+        o->alignment = min_size((size_t)1 << lowest_bit(o->object_bytes), 16);
+    pool->stride = align_up(o->object_bytes, o->alignment);
+    if (pool->stride > 1 && pool->stride <= UINT32_MAX)
+        pool->reciprocal =
+            UINT64_MAX / pool->stride + 1; /* exact as long as offset * stride < 2^64 */
+    ration_heap_init(&pool->heap, &pool_ops, o->name, o->alignment);
+    pool->heap.is_shared = (o->flags & RATION_POOL_SHARED) != 0;
+    bool is_bounded = (o->flags & RATION_POOL_GROWING) == 0 && o->n_objects != 0;
+    if (ration_passthrough_begin(&pool->heap,
+                                 (struct passthrough_limits){HEAP_SIZE_MAX, o->object_bytes,
+                                                             is_bounded ? o->n_objects : SIZE_MAX}))
+        return &pool->heap;
+    int failed = o->buffer != NULL ? use_buffer(pool) : take_chunk(pool, o->n_objects);
+    return failed ? NULL : &pool->heap;
+}
