@@ -1,0 +1,248 @@
+#define _GNU_SOURCE
+#include "support/fake_os.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+struct fake_os fake;
+
+static const char *const entry_names[ENTRY_COUNT] = {
+    [ENTRY_PAGES_MAP] = "pages_map",
+    [ENTRY_PAGES_UNMAP] = "pages_unmap",
+    [ENTRY_PAGES_PURGE] = "pages_purge",
+    [ENTRY_PAGES_MOVE] = "pages_move",
+    [ENTRY_PAGES_NO_HUGE] = "pages_no_huge",
+    [ENTRY_HUGE_UNASKED] = "huge_pages_unasked",
+    [ENTRY_SPACE_LIMIT] = "address_space_limit",
+    [ENTRY_NOW] = "now_ms",
+    [ENTRY_RANDOM] = "random",
+    [ENTRY_WRITE_ERROR] = "write_error",
+    [ENTRY_ABORT] = "abort",
+    [ENTRY_WAIT] = "wait",
+    [ENTRY_WAKE_ONE] = "wake_one",
+    [ENTRY_THREAD_ID] = "thread_id",
+    [ENTRY_HELPER_START] = "helper_start",
+    [ENTRY_READ_FILE] = "read_file",
+};
+
+const char *os_entry_name(enum os_entry entry)
+{
+    return entry_names[entry];
+}
+
+/* Counts a call; tells whether it shall fail. */
+static bool fails(enum os_entry entry)
+{
+    __atomic_fetch_add(&fake.calls[entry], 1, __ATOMIC_RELAXED);
+    if ((fake.refuse & ENTRY_BIT(entry)) != 0)
+        return true;
+    if ((fake.fail_entries & ENTRY_BIT(entry)) == 0)
+        return false;
+    unsigned long number = __atomic_add_fetch(&fake.counted, 1, __ATOMIC_RELAXED);
+    bool fail = fake.fail_at != 0 &&
+                (number == fake.fail_at || (fake.fail_after && number > fake.fail_at));
+    if (fail)
+        fake.failed++;
+    return fail;
+}
+
+static size_t fake_page_bytes(void)
+{
+    return fake.page_bytes != 0 ? fake.page_bytes : os_linux.page_bytes();
+}
+
+static void require_pages(const char *what, const void *start, size_t bytes)
+{
+    size_t page = fake_page_bytes();
+    if ((uintptr_t)start % page == 0 && bytes % page == 0 && bytes != 0)
+        return;
+    fprintf(stderr, "fake_os: %s(%p, %zu): expected multiples of %zu bytes, and not none\n", what, start,
+            bytes, page);
+    abort();
+}
+
+static bool touches_taken(const void *at, size_t bytes)
+{
+    uintptr_t start = (uintptr_t)at;
+    uintptr_t taken = (uintptr_t)fake.taken.start;
+    return fake.taken.bytes != 0 && start < taken + fake.taken.bytes && taken < start + bytes;
+}
+
+static void *fake_pages_map(void *at, size_t bytes, enum os_map_how how)
+{
+    require_pages("pages_map", how == OS_MAP_EXACT || how == OS_MAP_OVER ? at : NULL, bytes);
+    if (fails(ENTRY_PAGES_MAP) || (fake.refuse_maps & 1U << how) != 0)
+        return NULL;
+    if (how == OS_MAP_EXACT && touches_taken(at, bytes))
+        return NULL;
+    return os_linux.pages_map(at, bytes, how);
+}
+
+static bool fake_pages_unmap(void *start, size_t bytes)
+{
+    require_pages("pages_unmap", start, bytes);
+    return !fails(ENTRY_PAGES_UNMAP) && os_linux.pages_unmap(start, bytes);
+}
+
+/* A failing call does half of the ranges: the contract allows any number of leading ones. */
+static size_t fake_pages_purge(const struct os_range *ranges, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        require_pages("pages_purge", ranges[i].start, ranges[i].bytes);
+    size_t some = fails(ENTRY_PAGES_PURGE) ? n / 2 : n;
+    size_t done = os_linux.pages_purge(ranges, some);
+    for (size_t i = 0; i < done && fake.purged_count < FAKE_PURGED_MAX; i++)
+        fake.purged[fake.purged_count++] = ranges[i];
+    return done;
+}
+
+static bool fake_pages_move(void *from, size_t from_bytes, void *to, size_t to_bytes)
+{
+    require_pages("pages_move", from, from_bytes);
+    require_pages("pages_move", to, to_bytes);
+    if (!fails(ENTRY_PAGES_MOVE))
+        return os_linux.pages_move(from, from_bytes, to, to_bytes);
+    if (fake.move_unmaps_first)
+        munmap(to, to_bytes);
+    return false;
+}
+
+static void fake_pages_no_huge(void *start, size_t bytes)
+{
+    require_pages("pages_no_huge", start, bytes);
+    if (!fails(ENTRY_PAGES_NO_HUGE))
+        os_linux.pages_no_huge(start, bytes);
+}
+
+static bool fake_huge_pages_unasked(void)
+{
+    return !fails(ENTRY_HUGE_UNASKED) && os_linux.huge_pages_unasked();
+}
+
+static size_t fake_address_space_limit(void)
+{
+    return fails(ENTRY_SPACE_LIMIT) ? SIZE_MAX : os_linux.address_space_limit();
+}
+
+static uint64_t fake_now_ms(void)
+{
+    fails(ENTRY_NOW);
+    return fake.clock_by_hand ? fake.now_ms : os_linux.now_ms();
+}
+
+static void fake_random(void *buffer, size_t bytes)
+{
+    fails(ENTRY_RANDOM);
+    os_linux.random(buffer, bytes);
+}
+
+static void fake_write_error(const char *chars, size_t n)
+{
+    fails(ENTRY_WRITE_ERROR);
+    fake.message_writes++;
+    for (size_t i = 0; i < n && fake.message_chars + 1 < FAKE_MESSAGE_CHARS; i++)
+        fake.message[fake.message_chars++] = chars[i];
+    fake.message[fake.message_chars] = '\0';
+}
+
+static void fake_abort(void)
+{
+    fails(ENTRY_ABORT);
+    if (fake.abort_to != NULL)
+        longjmp(*fake.abort_to, 1);
+    _exit(FAKE_ABORT_STATUS);
+}
+
+static void fake_wait(uint32_t *word, uint32_t expected, int timeout_ms)
+{
+    fails(ENTRY_WAIT);
+    if (fake.on_wait != NULL)
+        fake.on_wait(word, expected, timeout_ms);
+    else
+        os_linux.wait(word, expected, timeout_ms);
+}
+
+static void fake_wake_one(uint32_t *word)
+{
+    fails(ENTRY_WAKE_ONE);
+    os_linux.wake_one(word);
+}
+
+static uint32_t fake_thread_id(void)
+{
+    fails(ENTRY_THREAD_ID);
+    return os_linux.thread_id();
+}
+
+static bool fake_helper_start(void (*entry)(void *), void *arg, void *stack, size_t stack_bytes,
+                              uint32_t *alive)
+{
+    return !fails(ENTRY_HELPER_START) && os_linux.helper_start(entry, arg, stack, stack_bytes, alive);
+}
+
+static int64_t fake_read_file(const char *path, char *buffer, size_t n)
+{
+    if (fails(ENTRY_READ_FILE) || fake.file_path == NULL || strcmp(path, fake.file_path) != 0)
+        return -1;
+    size_t have = strlen(fake.file_text);
+    have = have < n ? have : n;
+    memcpy(buffer, fake.file_text, have);
+    return (int64_t)have;
+}
+
+static const struct os_table fake_table = {
+    .page_bytes = fake_page_bytes,
+    .pages_map = fake_pages_map,
+    .pages_unmap = fake_pages_unmap,
+    .pages_purge = fake_pages_purge,
+    .pages_move = fake_pages_move,
+    .pages_no_huge = fake_pages_no_huge,
+    .huge_pages_unasked = fake_huge_pages_unasked,
+    .address_space_limit = fake_address_space_limit,
+    .now_ms = fake_now_ms,
+    .random = fake_random,
+    .write_error = fake_write_error,
+    .abort = fake_abort,
+    .wait = fake_wait,
+    .wake_one = fake_wake_one,
+    .thread_id = fake_thread_id,
+    .helper_start = fake_helper_start,
+    .read_file = fake_read_file,
+};
+
+void fake_os_install(void)
+{
+    memset(&fake, 0, sizeof fake);
+    fake.clock_by_hand = true;
+    fake.now_ms = 1000;
+    fake.refuse = ENTRY_BIT(ENTRY_HELPER_START);
+    os = &fake_table;
+}
+
+void fake_os_clear(void)
+{
+    memset(fake.calls, 0, sizeof fake.calls);
+    fake.counted = 0;
+    fake.failed = 0;
+    fake.purged_count = 0;
+    fake.message_chars = 0;
+    fake.message_writes = 0;
+    fake.message[0] = '\0';
+}
+
+void fake_os_fail(unsigned entries, unsigned long n, bool and_all_after)
+{
+    fake.fail_entries = entries;
+    fake.fail_at = n;
+    fake.fail_after = and_all_after;
+    fake.counted = 0;
+    fake.failed = 0;
+}
+
+unsigned long fake_os_calls(enum os_entry entry)
+{
+    return __atomic_load_n(&fake.calls[entry], __ATOMIC_RELAXED);
+}
