@@ -51,13 +51,21 @@ static uint64_t find_offered(const struct slab *s, unsigned *group)
     return g < end ? scan_group(s, g) & offered_bits(s, g) : 0;
 }
 
+static ALWAYS_INLINE bool has_four_bits(uint64_t mask)
+{
+    mask &= mask - 1;
+    mask &= mask - 1;
+    mask &= mask - 1;
+    return mask != 0;
+}
+
 /* The free slots close behind the first one; if those are few, all. */
-static uint64_t choose_batch(uint64_t mask, unsigned batch)
+static ALWAYS_INLINE uint64_t choose_batch(uint64_t mask, unsigned batch)
 {
     if (batch >= GROUP_SLOTS)
         return mask;
     uint64_t near = mask & ((((uint64_t)1 << batch) - 1) << lowest_bit(mask));
-    return count_bits(near) >= batch / WARM_SHARE ? near : mask;
+    return has_four_bits(near) ? near : mask;
 }
 
 static bool pays_to_rewind(const struct slab *s)
@@ -185,23 +193,24 @@ static NOINLINE bool refill_slow(struct cache *cache, unsigned c)
     return true;
 }
 
-/* Of eight groups in a row, one looks back whether the program frees what it just got. */
-static ALWAYS_INLINE bool is_time_to_look_back(const struct lease *lease)
-{
-    return lease->warm || lease->group % 8 == 0;
-}
-
-/* The common case inline: the next group, all of it offered before, has free slots. */
+/* The common cases inline: the same group is warm again, or the next group was offered before and has free slots. Of eight
+ * groups in a row, one looks back (in the slow path) whether the program frees what it just got. */
 bool cache_refill(struct cache *cache, unsigned c)
 {
     struct lease *lease = &cache->leases[c];
     const struct slab *s = lease->slab;
-    if (UNLIKELY(s == NULL || is_time_to_look_back(lease) || s->purged_pages != 0))
+    if (UNLIKELY(s == NULL || s->purged_pages != 0))
         return refill_slow(cache, c);
-    unsigned group = lease->group + 1;
-    if ((group + 1) * GROUP_SLOTS > s->opened)
-        return refill_slow(cache, c);
-    uint64_t mask = scan_group(s, group);
+    unsigned group = lease->group;
+    uint64_t mask;
+    if (lease->warm) {
+        mask = find_warm(s, group, c);
+    } else {
+        group++;
+        if (group % 8 == 1 || (group + 1) * GROUP_SLOTS > s->opened)
+            return refill_slow(cache, c);
+        mask = scan_group(s, group);
+    }
     if (mask == 0)
         return refill_slow(cache, c);
     set_mask(&cache->bins[c], lease, c, group, choose_batch(mask, class_batch(c)), false);

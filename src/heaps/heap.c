@@ -87,6 +87,17 @@ void ration_heap_free(struct ration_heap *heap, void *block)
     heap->ops->free(heap, block);
 }
 
+void ration_heap_free_sized(struct ration_heap *heap, void *block, size_t size)
+{
+    size_t usable = ration_heap_usable_size(heap, block); /* reports an address that is no block */
+    bool is_known = block != NULL && (usable != 0 || size == 0);
+    if (is_known && size > usable)
+        ration_heap_report(heap, RATION_SIZE_MISMATCH, block, "free",
+                           "the size handed back is larger than the block", block, usable);
+    else if (is_known)
+        ration_heap_free(heap, block);
+}
+
 bool ration_heap_owns(const struct ration_heap *heap, const void *address)
 {
     return heap->ops->owns(heap, address);
