@@ -65,7 +65,7 @@ struct ration_arena {
 
 /* A point in the life of an arena. Marks nest: rewinding to one ends those taken after it. A mark
  * that is never rewound to does no harm. All fields are private. */
-struct ration_arena_mark {
+struct ration_mark {
     struct ration_arena_chunk *chunk;
     uintptr_t cursor;
     size_t full_bytes;
@@ -82,11 +82,11 @@ struct ration_heap *ration_arena_init(struct ration_arena *arena,
 /* ration_heap_alloc() for an arena, without the way through the handle. */
 void *ration_arena_alloc(struct ration_arena *arena, size_t size);
 
-struct ration_arena_mark ration_arena_mark(struct ration_arena *arena);
+struct ration_mark ration_arena_mark(struct ration_arena *arena);
 
 /* Ends every block allocated since the mark was taken; older blocks stay. All chunks are kept. A
  * mark that is not before the cursor is reported as "corrupt heap". */
-void ration_arena_rewind(struct ration_arena *arena, struct ration_arena_mark mark);
+void ration_arena_rewind(struct ration_arena *arena, struct ration_mark mark);
 
 /* Ends every block; all chunks are kept for the next ones. */
 void ration_arena_reset(struct ration_arena *arena);

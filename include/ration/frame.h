@@ -46,7 +46,7 @@ struct ration_frame {
     size_t largest_bytes;    /* the largest of them */
     const void *last_caller; /* return address of the last one */
     struct ration_arena *arena;
-    struct ration_arena_mark mark; /* of the arena at the beginning */
+    struct ration_mark mark; /* of the arena at the beginning */
     unsigned n_guarded;
     struct {
         struct ration_heap *heap;

@@ -165,6 +165,10 @@ void *ration_heap_try_resize(struct ration_heap *heap, void *block, size_t size)
 /* Gives `block` back. NULL is allowed and does nothing. */
 void ration_heap_free(struct ration_heap *heap, void *block);
 
+/* The same from a caller that knows how much it asked for: a size that the block cannot have is
+ * reported as "size mismatch", and the block stays live. */
+void ration_heap_free_sized(struct ration_heap *heap, void *block, size_t size);
+
 /* Tells whether `address` lies in the memory from which this heap hands out blocks; says nothing
  * about its state. */
 bool ration_heap_owns(const struct ration_heap *heap, const void *address);
@@ -180,8 +184,12 @@ int ration_heap_walk(const struct ration_heap *heap, ration_walk_fn *visit, void
  * changes nothing. */
 unsigned ration_heap_check(const struct ration_heap *heap, struct ration_finding *finding);
 
-/* Fills `stats`. Counting free blocks takes time linear in the number of blocks in most kinds. */
+/* Fills `stats`. Counting free blocks takes time linear in the number of blocks in most kinds. (The
+ * struct has the function's name, as with stat(2): C++ says `struct ration_heap_stats`.) */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
 void ration_heap_stats(const struct ration_heap *heap, struct ration_heap_stats *stats);
+#pragma GCC diagnostic pop
 
 /* Ends the heap and every block in it: memory that it got from a source or by growing goes back,
  * the caller's buffer is the caller's again. A later use of the handle is reported as "use after

@@ -422,10 +422,10 @@ static void *arena_resize(struct ration_heap *heap, void *block, size_t size)
 
 /* --- mark, rewind, reset --- */
 
-struct ration_arena_mark ration_arena_mark(struct ration_arena *arena)
+struct ration_mark ration_arena_mark(struct ration_arena *arena)
 {
-    struct ration_arena_mark mark = {arena->current,    arena->cursor,      arena->full_bytes,
-                                     arena->mark_chunk, arena->mark_cursor, 0};
+    struct ration_mark mark = {arena->current,    arena->cursor,      arena->full_bytes,
+                               arena->mark_chunk, arena->mark_cursor, 0};
     if (arena->heap.through != NULL)
         mark.serial = ration_passthrough_mark(&arena->heap);
     arena->mark_chunk = arena->current;
@@ -444,7 +444,7 @@ void ration_arena_reset(struct ration_arena *arena)
 }
 
 /* Whether the mark lies before the cursor: its chunk is the current one or one before it. */
-static bool is_behind_us(const struct ration_arena *arena, const struct ration_arena_mark *mark)
+static bool is_behind_us(const struct ration_arena *arena, const struct ration_mark *mark)
 {
     const chunk *c = arena->first;
     while (c != mark->chunk && c != arena->current && c != NULL)
@@ -453,7 +453,7 @@ static bool is_behind_us(const struct ration_arena *arena, const struct ration_a
            mark->cursor <= used_end(arena, c);
 }
 
-void ration_arena_rewind(struct ration_arena *arena, struct ration_arena_mark mark)
+void ration_arena_rewind(struct ration_arena *arena, struct ration_mark mark)
 {
     if (arena->heap.through != NULL) {
         ration_passthrough_rewind(&arena->heap, mark.serial);
