@@ -1,0 +1,283 @@
+/* ration trace: run a program under the recorder, then write its allocations as a .rep trace. */
+#include "command.h"
+#include "recorder/convert.h"
+#include <argp.h>
+#include <errno.h>
+#include <glob.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum key { key_times = 256, key_classic, key_follow };
+
+struct tracing {
+    const char *output;
+    bool keeps_times, classic, follows;
+    char **program; /* argument vector, ends with NULL */
+    char prefix[PATH_MAX];
+};
+
+static const struct argp_option options[] = {
+    {"output", 'o', "FILE", 0, "Where the trace goes (default: PROGRAM.rep here)", 0},
+    {"follow", key_follow, NULL, 0,
+     "Record the processes that PROGRAM starts too, each in a file of its own: FILE with the "
+     "process's number in front of `.rep`",
+     0},
+    {"times", key_times, NULL, 0, "Keep the time of every operation", 0},
+    {"classic", key_classic, NULL, 0,
+     "Only what every replayer reads: no threads, calloc and aligned requests as malloc", 0},
+    {NULL, 0, NULL, 0, NULL, 0},
+};
+
+static error_t parse_option(int key, char *argument, struct argp_state *state)
+{
+    struct tracing *tracing = state->input;
+    switch (key) {
+    case 'o':
+        tracing->output = argument;
+        return 0;
+    case key_follow:
+        tracing->follows = true;
+        return 0;
+    case key_times:
+        tracing->keeps_times = true;
+        return 0;
+    case key_classic:
+        tracing->classic = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        tracing->program = &state->argv[state->next - 1];
+        state->next = state->argc;
+        return 0;
+    case ARGP_KEY_END:
+        if (tracing->program == NULL)
+            argp_error(state, "no program given");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp argp = {
+    options,
+    parse_option,
+    "-- PROGRAM [ARGUMENT...]",
+    "Record every allocation of PROGRAM as a .rep trace for `ration sim`.\v"
+    "The recording is complete up to the last instruction even if PROGRAM crashes or is killed.\n\n"
+    "  ration trace -o ls.rep -- ls -lR /usr\n"
+    "  ration trace --follow -o gcc.rep -- gcc -O2 -c file.c\n\n"
+    "Exit status: 0 fine, 1 PROGRAM failed or records were lost (a trace was written all the "
+    "same), "
+    "2 nothing could be recorded.",
+    NULL,
+    NULL,
+    NULL,
+};
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
+static void exec_program(const struct tracing *tracing, const char *library)
+{
+    char preload[2 * PATH_MAX], process[24];
+    const char *before = getenv("LD_PRELOAD");
+    snprintf(preload, sizeof preload, "%s%s%s", library, before != NULL ? ":" : "",
+             before != NULL ? before : "");
+    snprintf(process, sizeof process, "%ld", (long)getpid());
+    setenv("LD_PRELOAD", preload, 1);
+    setenv(raw_prefix_variable, tracing->prefix, 1);
+    setenv(raw_process_variable, tracing->follows ? "all" : process, 1);
+    signal(SIGINT, SIG_DFL);
+    signal(SIGQUIT, SIG_DFL);
+    execvp(tracing->program[0], tracing->program);
+    command_fail("trace", 0, "%s cannot be run: %s", tracing->program[0], strerror(errno));
+    _exit(127);
+}
+
+/* Ctrl-C is for the program; the trace is still to be written after it. */
+static int run_program(const struct tracing *tracing, const char *library, int *status, pid_t *pid)
+{
+    fflush(NULL);
+    signal(SIGINT, SIG_IGN);
+    signal(SIGQUIT, SIG_IGN);
+    *pid = fork();
+    if (*pid == 0)
+        exec_program(tracing, library);
+    if (*pid < 0)
+        return command_fail("trace", EXIT_USAGE, "cannot start a process: %s", strerror(errno));
+    while (waitpid(*pid, status, 0) < 0)
+        if (errno != EINTR)
+            return command_fail("trace", EXIT_USAGE, "cannot wait for the program: %s",
+                                strerror(errno));
+    return EXIT_FINE;
+}
+
+/* FILE, or FILE with the number of the process: gcc.rep and gcc.1234.rep. */
+static void name_output(const struct tracing *tracing, long process, bool is_main,
+                        char path[PATH_MAX + 64])
+{
+    char stem[PATH_MAX];
+    if (tracing->output != NULL)
+        snprintf(stem, sizeof stem, "%s", tracing->output);
+    else
+        snprintf(stem, sizeof stem, "%s.rep", base_name(tracing->program[0]));
+    if (is_main) {
+        snprintf(path, PATH_MAX + 64, "%s", stem);
+        return;
+    }
+    const size_t length = strlen(stem);
+    if (length > 4 && strcmp(stem + length - 4, ".rep") == 0)
+        stem[length - 4] = '\0';
+    snprintf(path, PATH_MAX + 64, "%s.%ld.rep", stem, process);
+}
+
+static void print_summary(const char *path, const struct trace *trace,
+                          const struct convert_notes *notes)
+{
+    fprintf(stderr,
+            "ration trace: %s: %zu operations, %zu ids, peak payload %" PRIu64
+            " bytes, %u thread%s (%s)\n",
+            path, trace->n_ops, trace->n_ids, trace->peak_payload, trace->n_threads,
+            trace->n_threads == 1 ? "" : "s", notes->program);
+    if (notes->n_failed > 0)
+        fprintf(stderr, "  left out: %" PRIu64 " requests that failed\n", notes->n_failed);
+    if (notes->n_unknown_frees > 0)
+        fprintf(stderr, "  left out: %" PRIu64 " frees of blocks from before the recording\n",
+                notes->n_unknown_frees);
+    if (notes->n_unseen_frees > 0)
+        fprintf(stderr, "  added: %" PRIu64 " frees that went past the recorder\n",
+                notes->n_unseen_frees);
+    if (notes->n_unfinished > 0)
+        fprintf(stderr, "  %" PRIu64 " records were begun by threads that died\n",
+                notes->n_unfinished);
+    if (notes->n_lost > 0)
+        fprintf(stderr, "  LOST: the last %" PRIu64 " operations did not fit the recording\n",
+                notes->n_lost);
+}
+
+static int convert_one(const struct tracing *tracing, const char *raw, bool is_main)
+{
+    struct trace trace;
+    struct convert_notes notes;
+    char path[PATH_MAX + 64];
+    const char *dot = strrchr(raw, '.');
+    name_output(tracing, strtol(dot + 1, NULL, 10), is_main, path);
+    int status = EXIT_FINE;
+    if (convert_raw(raw, tracing->keeps_times, tracing->classic, &trace, &notes) != 0) {
+        status = command_fail("trace", EXIT_USAGE, "%s", trace.error);
+        trace_drop(&trace);
+        return status;
+    }
+    FILE *out = fopen(path, "w");
+    if (out != NULL)
+        trace_write(&trace, out);
+    if (out == NULL || ferror(out) || fclose(out) != 0) {
+        status = command_fail("trace", EXIT_USAGE,
+                              "%s: cannot be written: %s; the raw recording stays in %s", path,
+                              strerror(errno), raw);
+    } else {
+        unlink(raw);
+        print_summary(path, &trace, &notes);
+        status = notes.n_lost > 0 ? EXIT_FINDING : EXIT_FINE;
+    }
+    trace_drop(&trace);
+    return status;
+}
+
+static int convert_recordings(const struct tracing *tracing, pid_t pid)
+{
+    char pattern[PATH_MAX + 8], main_raw[PATH_MAX + 24];
+    glob_t found;
+    snprintf(pattern, sizeof pattern, "%s.*", tracing->prefix);
+    snprintf(main_raw, sizeof main_raw, "%s.%ld", tracing->prefix, (long)pid);
+    if (glob(pattern, 0, NULL, &found) != 0)
+        return command_fail(
+            "trace", EXIT_USAGE,
+            "%s left no recording: a static or setuid program does not load libraries "
+            "that are preloaded",
+            tracing->program[0]);
+    int status = EXIT_FINE;
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        const int one =
+            convert_one(tracing, found.gl_pathv[i], strcmp(found.gl_pathv[i], main_raw) == 0);
+        status = one > status ? one : status;
+    }
+    globfree(&found);
+    return status;
+}
+
+static int report_program(const struct tracing *tracing, int status)
+{
+    if (WIFSIGNALED(status)) {
+        fprintf(stderr,
+                "ration trace: %s was ended by signal %d (%s); the trace reaches to that point\n",
+                tracing->program[0], WTERMSIG(status), strsignal(WTERMSIG(status)));
+        return EXIT_FINDING;
+    }
+    if (WEXITSTATUS(status) != 0) {
+        fprintf(stderr, "ration trace: %s ended with status %d\n", tracing->program[0],
+                WEXITSTATUS(status));
+        return EXIT_FINDING;
+    }
+    return EXIT_FINE;
+}
+
+/* The raw recording lies where the trace will: there is room, and a rename away is no copy. The
+ * path is absolute, because the program may change its directory. */
+static int choose_prefix(struct tracing *tracing)
+{
+    char directory[PATH_MAX];
+    const char *output = tracing->output != NULL ? tracing->output : "";
+    const char *slash = strrchr(output, '/');
+    char start[PATH_MAX] = ".";
+    if (slash != NULL)
+        snprintf(start, sizeof start, "%.*s", (int)(slash - output + 1), output);
+    if (realpath(start, directory) == NULL || access(directory, W_OK) != 0)
+        return command_fail("trace", EXIT_USAGE, "%s: cannot be written to: %s", start,
+                            strerror(errno));
+    const int length = snprintf(tracing->prefix, sizeof tracing->prefix, "%s/.ration-trace-%ld",
+                                directory, (long)getpid());
+    if (length <= 0 || (size_t)length >= sizeof tracing->prefix)
+        return command_fail("trace", EXIT_USAGE, "%s: the path is too long", directory);
+    return EXIT_FINE;
+}
+
+static int run_trace(int argc, char **argv)
+{
+    struct tracing tracing = {0};
+    char library[PATH_MAX];
+    int program_status = 0;
+    pid_t pid;
+    argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &tracing);
+    if (command_find_library("libration-trace.so", library, sizeof library) != 0)
+        return command_fail("trace", EXIT_USAGE, "no recorder at %s: build it with `make`",
+                            library);
+    int status = choose_prefix(&tracing);
+    if (status == EXIT_FINE)
+        status = run_program(&tracing, library, &program_status, &pid);
+    if (status != EXIT_FINE)
+        return status;
+    if (WIFEXITED(program_status) && WEXITSTATUS(program_status) == 127) {
+        char raw[PATH_MAX + 24];
+        snprintf(raw, sizeof raw, "%s.%ld", tracing.prefix, (long)pid);
+        if (access(raw, R_OK) != 0)
+            return EXIT_USAGE;
+    }
+    const int converted = convert_recordings(&tracing, pid);
+    status = report_program(&tracing, program_status);
+    return converted > status ? converted : status;
+}
+
+const struct command command_trace = {
+    .name = "trace",
+    .what = "record the allocations of a program as a trace",
+    .run = run_trace,
+};

@@ -1,0 +1,39 @@
+/*
+ * The sub-commands of `ration`. Adding one takes a file that defines a `struct command` and one
+ * row in the table of ration.c.
+ *
+ * Every command parses its arguments with argp, so `--help` and `--usage` exist without doing
+ * anything, and ends with one of the four exit statuses below, which scripts rely on.
+ */
+#ifndef RATION_TOOLS_COMMAND_H
+#define RATION_TOOLS_COMMAND_H
+
+enum exit_status {
+    EXIT_FINE = 0,
+    EXIT_FINDING = 1, /* the command worked and found something wrong */
+    EXIT_USAGE = 2,   /* the command line, or something it names, is wrong */
+    EXIT_DAMAGED = 3, /* input that cannot be read as what it claims to be */
+};
+
+struct command {
+    const char *name;
+    const char *what; /* one line for `ration --help`, without a full stop */
+    /* argv[0] is "ration NAME". Returns an exit status. */
+    int (*run)(int argc, char **argv);
+};
+
+extern const struct command command_sim;
+extern const struct command command_trace;
+
+/* Print "ration NAME: MESSAGE" to stderr; returns `status`, so that callers can return it. */
+int command_fail(const char *name, int status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/*
+ * Path of a library that lies beside the running executable (build tree) or in ../lib and
+ * ../lib/ration of it (installed tree). Returns 0, or -1 when there is none; `path` then holds
+ * the place where it was expected.
+ */
+int command_find_library(const char *file_name, char *path, unsigned long path_bytes);
+
+#endif

@@ -1,0 +1,642 @@
+/*
+ * Slabs: blocks without headers. Requests up to 1024 bytes are rounded up to one of 32 size
+ * classes and live in slabs of up to 64 equal slots; larger ones live in runs of their own. Slabs
+ * and runs are made of grains of 128 bytes, with best fit over sizes of free runs and immediate
+ * merging, so that an empty slab serves any other class.
+ *
+ * Nothing but payload is in the memory of a live block. Outside, and charged to the heap: two
+ * bits per grain (run begins here; first or last grain of a live run) and a record per run.
+ *
+ * A slab has a twelfth of the slots that its class uses already, so what a class may hold in vain
+ * stays small beside what it uses; a program with three objects of a class does not pay for 64.
+ */
+#include "engine.h"
+#include "memory.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    grain_shift = 7,
+    grain_bytes = 1 << grain_shift,
+    most_small = 1024,
+    n_classes = 32,
+    large_class = n_classes,
+    most_slots = 64,
+    growth_share = 12,          /* a new slab has one in so many of the class's live slots */
+    least_slab_bytes = 512,     /* below that, records would cost too much */
+    n_exact = 64,               /* lists of free runs of exactly so many grains */
+    n_lists = n_exact + 8 * 40, /* then 8 per doubling */
+    record_bytes = 24,          /* what a record costs a real heap: start, class, count, bitmap */
+};
+
+/* A run in use: a slab, or one large block (class large_class). */
+struct record {
+    struct record *next; /* among slabs of the class with a free slot */
+    struct record *previous;
+    struct record *next_in_bucket;
+    size_t first_grain;
+    size_t n_grains;
+    uint64_t free_slots; /* bit per slot */
+    uint32_t class;
+    uint32_t n_slots;
+};
+
+/* A free run keeps its own description at its start and its length in its last 8 bytes. */
+struct free_run {
+    struct free_run *next;
+    struct free_run *previous;
+    size_t n_grains;
+};
+
+struct slab_heap {
+    struct engine engine;
+    char *base;
+    size_t n_grains;  /* up to the break */
+    uint64_t *begins; /* bit per grain */
+    uint64_t *edge_is_live;
+    size_t words;
+    struct free_run *lists[n_lists];
+    uint64_t nonempty[(n_lists + 63) / 64];
+    struct record *partial[n_classes]; /* slabs with a free slot, last used first */
+    size_t live_slots[n_classes];
+    struct record **buckets; /* records by first grain */
+    size_t n_buckets;
+    size_t n_records;
+};
+
+static struct slab_heap *slab_of(const struct ration_heap *heap)
+{
+    return (struct slab_heap *)(uintptr_t)heap;
+}
+
+/* ---- classes ----------------------------------------------------------------------------- */
+
+static unsigned class_for(size_t size)
+{
+    if (size <= 256)
+        return size == 0 ? 0 : (unsigned)((size - 1) / 16);
+    if (size <= 512)
+        return 16 + (unsigned)((size - 257) / 32);
+    return 24 + (unsigned)((size - 513) / 64);
+}
+
+static size_t class_bytes(unsigned class)
+{
+    if (class < 16)
+        return 16 * ((size_t) class + 1);
+    return class < 24 ? 256 + 32 * ((size_t) class - 15) : 512 + 64 * ((size_t) class - 23);
+}
+
+/* ---- bits per grain ---------------------------------------------------------------------- */
+
+static bool has_bit(const uint64_t *bits, size_t index)
+{
+    return (bits[index / 64] >> (index % 64) & 1) != 0;
+}
+
+static void set_bit(uint64_t *bits, size_t index, bool value)
+{
+    if (value)
+        bits[index / 64] |= UINT64_C(1) << (index % 64);
+    else
+        bits[index / 64] &= ~(UINT64_C(1) << (index % 64));
+}
+
+static void mark_run(struct slab_heap *slab, size_t first, size_t n, bool live)
+{
+    set_bit(slab->begins, first, live);
+    set_bit(slab->edge_is_live, first, live);
+    set_bit(slab->edge_is_live, first + n - 1, live);
+}
+
+static char *grain_address(const struct slab_heap *slab, size_t grain)
+{
+    return slab->base + (grain << grain_shift);
+}
+
+/* ---- free runs --------------------------------------------------------------------------- */
+
+static unsigned list_for(size_t n_grains)
+{
+    if (n_grains < n_exact)
+        return (unsigned)n_grains;
+    const unsigned log = 63 - (unsigned)__builtin_clzll(n_grains);
+    return n_exact + 8 * (log - 6) + (unsigned)(n_grains >> (log - 3) & 7);
+}
+
+static void insert_run(struct slab_heap *slab, size_t first, size_t n_grains)
+{
+    struct free_run *run = (struct free_run *)grain_address(slab, first);
+    const unsigned list = list_for(n_grains);
+    const size_t bytes = n_grains << grain_shift;
+    *run = (struct free_run){.next = slab->lists[list], .n_grains = n_grains};
+    memcpy((char *)run + bytes - sizeof n_grains, &n_grains, sizeof n_grains);
+    if (run->next != NULL)
+        run->next->previous = run;
+    slab->lists[list] = run;
+    slab->nonempty[list / 64] |= UINT64_C(1) << (list % 64);
+    engine_event(&slab->engine, RATION_EVENT_INSERT, list, run, NULL, bytes);
+}
+
+static void remove_run(struct slab_heap *slab, struct free_run *run)
+{
+    const unsigned list = list_for(run->n_grains);
+    if (run->previous != NULL)
+        run->previous->next = run->next;
+    else
+        slab->lists[list] = run->next;
+    if (run->next != NULL)
+        run->next->previous = run->previous;
+    if (slab->lists[list] == NULL)
+        slab->nonempty[list / 64] &= ~(UINT64_C(1) << (list % 64));
+    engine_event(&slab->engine, RATION_EVENT_REMOVE, list, run, NULL, run->n_grains << grain_shift);
+}
+
+/* The smallest free run of `list` with enough grains. */
+static struct free_run *search_list(struct slab_heap *slab, unsigned list, size_t wanted)
+{
+    struct free_run *best = NULL;
+    engine_turn(&slab->engine, list);
+    for (struct free_run *run = slab->lists[list]; run != NULL; run = run->next) {
+        engine_examine(&slab->engine, run, run->n_grains << grain_shift);
+        if (run->n_grains >= wanted && (best == NULL || run->n_grains < best->n_grains))
+            best = run;
+        if (best != NULL && best->n_grains == wanted)
+            break;
+    }
+    return best;
+}
+
+static struct free_run *search(struct slab_heap *slab, size_t wanted)
+{
+    const unsigned start = list_for(wanted);
+    for (unsigned word = start / 64; word < sizeof slab->nonempty / sizeof slab->nonempty[0];
+         word++) {
+        uint64_t left = slab->nonempty[word];
+        if (word == start / 64)
+            left &= ~UINT64_C(0) << (start % 64);
+        for (; left != 0; left &= left - 1) {
+            struct free_run *run =
+                search_list(slab, word * 64 + (unsigned)__builtin_ctzll(left), wanted);
+            if (run != NULL)
+                return run;
+        }
+    }
+    return NULL;
+}
+
+static void extend_tables(struct slab_heap *slab, size_t n_grains)
+{
+    const size_t words = n_grains / 64 + 1;
+    if (words <= slab->words)
+        return;
+    const size_t more = words + words / 2;
+    slab->begins = lab_resize(slab->begins, more, sizeof *slab->begins);
+    slab->edge_is_live = lab_resize(slab->edge_is_live, more, sizeof *slab->edge_is_live);
+    memset(slab->begins + slab->words, 0, (more - slab->words) * sizeof *slab->begins);
+    memset(slab->edge_is_live + slab->words, 0, (more - slab->words) * sizeof(uint64_t));
+    slab->words = more;
+}
+
+/* The free run that ends at grain `end`, or NULL. */
+static struct free_run *run_before(const struct slab_heap *slab, size_t end)
+{
+    if (end == 0 || has_bit(slab->edge_is_live, end - 1))
+        return NULL;
+    size_t n_grains;
+    memcpy(&n_grains, grain_address(slab, end) - sizeof n_grains, sizeof n_grains);
+    return (struct free_run *)grain_address(slab, end - n_grains);
+}
+
+/* More grains from the break, exactly what is missing behind a free run at the end. The result is
+ * a free run in no list. */
+static struct free_run *grow(struct slab_heap *slab, size_t wanted)
+{
+    struct free_run *last = run_before(slab, slab->n_grains);
+    const size_t have = last != NULL ? last->n_grains : 0;
+    const size_t more = wanted - have;
+    char *from = space_move_break(slab->engine.space, (intptr_t)(more << grain_shift));
+    if (from == (char *)-1)
+        return NULL;
+    if (last != NULL)
+        remove_run(slab, last);
+    slab->engine.stats.n_grows++;
+    engine_event(&slab->engine, RATION_EVENT_GROW, 0, from, NULL, more << grain_shift);
+    space_charge_table(slab->engine.space,
+                       (intptr_t)((slab->n_grains + more) / 4 - slab->n_grains / 4));
+    struct free_run *run = last != NULL ? last : (struct free_run *)from;
+    run->n_grains = wanted;
+    slab->n_grains += more;
+    extend_tables(slab, slab->n_grains);
+    return run;
+}
+
+/* `n_grains` in use from now on, their first address a multiple of `alignment`. Returns the first
+ * grain, or SIZE_MAX. */
+static size_t take_run(struct slab_heap *slab, size_t n_grains, size_t alignment)
+{
+    const size_t wanted = n_grains + (alignment > grain_bytes ? alignment >> grain_shift : 0);
+    struct free_run *run = search(slab, wanted);
+    if (run != NULL)
+        remove_run(slab, run);
+    else
+        run = grow(slab, wanted);
+    if (run == NULL)
+        return SIZE_MAX;
+    const size_t found = run->n_grains;
+    const char *aligned = (const char *)align_up((uintptr_t)run, alignment);
+    size_t first = (size_t)((char *)run - slab->base) >> grain_shift;
+    const size_t lead = (size_t)(aligned - (char *)run) >> grain_shift;
+    const size_t tail = found - lead - n_grains;
+    if (lead > 0)
+        insert_run(slab, first, lead);
+    first += lead;
+    if (tail > 0) {
+        slab->engine.stats.n_splits++;
+        engine_event(&slab->engine, RATION_EVENT_SPLIT, 0, grain_address(slab, first),
+                     grain_address(slab, first + n_grains), (n_grains + tail) << grain_shift);
+        insert_run(slab, first + n_grains, tail);
+    }
+    mark_run(slab, first, n_grains, true);
+    return first;
+}
+
+static void note_merge(struct slab_heap *slab, size_t first, size_t second, size_t n_grains)
+{
+    slab->engine.steps++;
+    slab->engine.stats.n_merges++;
+    engine_event(&slab->engine, RATION_EVENT_MERGE, 0, grain_address(slab, first),
+                 grain_address(slab, second), n_grains << grain_shift);
+}
+
+static void give_run(struct slab_heap *slab, size_t first, size_t n_grains)
+{
+    mark_run(slab, first, n_grains, false);
+    const size_t end = first + n_grains;
+    if (end < slab->n_grains && !has_bit(slab->edge_is_live, end)) {
+        struct free_run *above = (struct free_run *)grain_address(slab, end);
+        remove_run(slab, above);
+        n_grains += above->n_grains;
+        note_merge(slab, first, end, n_grains);
+    }
+    struct free_run *below = run_before(slab, first);
+    if (below != NULL) {
+        remove_run(slab, below);
+        n_grains += below->n_grains;
+        note_merge(slab, first - below->n_grains, first, n_grains);
+        first -= below->n_grains;
+    }
+    insert_run(slab, first, n_grains);
+}
+
+/* ---- records ----------------------------------------------------------------------------- */
+
+static size_t bucket_of(const struct slab_heap *slab, size_t grain)
+{
+    return (size_t)((uint64_t)grain * UINT64_C(0x9e3779b97f4a7c15) >> 32) & (slab->n_buckets - 1);
+}
+
+static void enter_record(struct slab_heap *slab, struct record *record)
+{
+    const size_t bucket = bucket_of(slab, record->first_grain);
+    record->next_in_bucket = slab->buckets[bucket];
+    slab->buckets[bucket] = record;
+}
+
+static void widen_buckets(struct slab_heap *slab)
+{
+    struct record **old = slab->buckets;
+    const size_t n_old = slab->n_buckets;
+    slab->n_buckets = n_old > 0 ? 2 * n_old : 256;
+    slab->buckets = lab_allocate(slab->n_buckets, sizeof(struct record *));
+    for (size_t i = 0; i < n_old; i++) {
+        for (struct record *record = old[i], *next; record != NULL; record = next) {
+            next = record->next_in_bucket;
+            enter_record(slab, record);
+        }
+    }
+    free(old);
+}
+
+static struct record *open_record(struct slab_heap *slab, size_t first, size_t n_grains,
+                                  unsigned class)
+{
+    if (slab->n_records >= slab->n_buckets)
+        widen_buckets(slab);
+    struct record *record = lab_allocate(1, sizeof *record);
+    record->first_grain = first;
+    record->n_grains = n_grains;
+    record->class = class;
+    enter_record(slab, record);
+    slab->n_records++;
+    space_charge_table(slab->engine.space, record_bytes);
+    return record;
+}
+
+static void close_record(struct slab_heap *slab, struct record *record)
+{
+    struct record **link = &slab->buckets[bucket_of(slab, record->first_grain)];
+    while (*link != record)
+        link = &(*link)->next_in_bucket;
+    *link = record->next_in_bucket;
+    slab->n_records--;
+    space_charge_table(slab->engine.space, -(intptr_t)record_bytes);
+    free(record);
+}
+
+/* The record of the run that holds `address`: back to the grain where a run begins. */
+static struct record *record_at(const struct slab_heap *slab, const void *address)
+{
+    size_t grain = (size_t)((const char *)address - slab->base) >> grain_shift;
+    while (!has_bit(slab->begins, grain))
+        grain--;
+    struct record *record = slab->buckets[bucket_of(slab, grain)];
+    while (record->first_grain != grain)
+        record = record->next_in_bucket;
+    return record;
+}
+
+static size_t slot_bytes(const struct record *record)
+{
+    return record->class == large_class ? record->n_grains << grain_shift
+                                        : class_bytes(record->class);
+}
+
+/* ---- slabs ------------------------------------------------------------------------------- */
+
+static void push_partial(struct slab_heap *slab, struct record *record)
+{
+    record->previous = NULL;
+    record->next = slab->partial[record->class];
+    if (record->next != NULL)
+        record->next->previous = record;
+    slab->partial[record->class] = record;
+}
+
+static void drop_partial(struct slab_heap *slab, struct record *record)
+{
+    if (record->previous != NULL)
+        record->previous->next = record->next;
+    else
+        slab->partial[record->class] = record->next;
+    if (record->next != NULL)
+        record->next->previous = record->previous;
+}
+
+static size_t grains_for(unsigned class, uint32_t slots)
+{
+    return align_up(slots * class_bytes(class), grain_bytes) >> grain_shift;
+}
+
+/* Fewer slots than planned if that saves the heap from growing: a hole that holds some is used
+ * before the break moves. */
+static uint32_t slots_for_next_slab(struct slab_heap *slab, unsigned class)
+{
+    const size_t least = 1 + (least_slab_bytes - 1) / class_bytes(class);
+    size_t planned = slab->live_slots[class] / growth_share;
+    planned = planned < least ? least : planned > most_slots ? most_slots : planned;
+    for (size_t slots = planned; slots >= least; slots /= 2)
+        if (search(slab, grains_for(class, (uint32_t)slots)) != NULL)
+            return (uint32_t)slots;
+    return (uint32_t)planned;
+}
+
+static struct record *open_slab(struct slab_heap *slab, unsigned class)
+{
+    const uint32_t slots = slots_for_next_slab(slab, class);
+    const size_t grains = grains_for(class, slots);
+    const size_t first = take_run(slab, grains, grain_bytes);
+    if (first == SIZE_MAX)
+        return NULL;
+    struct record *record = open_record(slab, first, grains, class);
+    const size_t fitting = (grains << grain_shift) / class_bytes(class);
+    record->n_slots = (uint32_t)(fitting < most_slots ? fitting : most_slots);
+    record->free_slots = ~UINT64_C(0) >> (64 - record->n_slots);
+    push_partial(slab, record);
+    return record;
+}
+
+static void *take_slot(struct slab_heap *slab, unsigned class)
+{
+    engine_turn(&slab->engine, class);
+    struct record *record = slab->partial[class];
+    if (record == NULL)
+        record = open_slab(slab, class);
+    if (record == NULL)
+        return NULL;
+    const unsigned slot = (unsigned)__builtin_ctzll(record->free_slots);
+    slab->engine.steps++;
+    record->free_slots &= record->free_slots - 1;
+    slab->live_slots[class]++;
+    if (record->free_slots == 0)
+        drop_partial(slab, record);
+    return grain_address(slab, record->first_grain) + slot * class_bytes(class);
+}
+
+static void *take_large(struct slab_heap *slab, size_t size, size_t alignment)
+{
+    const size_t grains = (size >> grain_shift) + ((size & (grain_bytes - 1)) != 0);
+    const size_t first = take_run(slab, grains, alignment > grain_bytes ? alignment : grain_bytes);
+    if (first == SIZE_MAX)
+        return NULL;
+    open_record(slab, first, grains, large_class);
+    return grain_address(slab, first);
+}
+
+static void *slab_alloc(struct ration_heap *heap, size_t size, size_t alignment)
+{
+    struct slab_heap *slab = slab_of(heap);
+    engine_begin(&slab->engine);
+    engine_event(&slab->engine, RATION_EVENT_REQUEST, 0, NULL, NULL, size);
+    const size_t need = alignment > 16 && size < grain_bytes ? grain_bytes : size;
+    const bool is_small = need <= most_small && alignment <= 16;
+    void *block = NULL;
+    if (is_small)
+        block = take_slot(slab, class_for(need));
+    else if (need <= slab->engine.space->limit_bytes)
+        block = take_large(slab, need, alignment);
+    size_t usable = 0;
+    if (block != NULL)
+        usable = is_small ? class_bytes(class_for(need)) : slot_bytes(record_at(slab, block));
+    engine_event(&slab->engine, block != NULL ? RATION_EVENT_TAKE : RATION_EVENT_FAIL, 0, block,
+                 NULL, block != NULL ? usable : size);
+    engine_end_alloc(&slab->engine, usable, block != NULL);
+    return block;
+}
+
+static void give_slot(struct slab_heap *slab, struct record *record, const void *block)
+{
+    const size_t offset = (size_t)((const char *)block - grain_address(slab, record->first_grain));
+    const uint64_t all = ~UINT64_C(0) >> (64 - record->n_slots);
+    if (record->free_slots == 0)
+        push_partial(slab, record);
+    record->free_slots |= UINT64_C(1) << (offset / class_bytes(record->class));
+    slab->engine.steps++;
+    slab->live_slots[record->class]--;
+    if (record->free_slots != all)
+        return;
+    drop_partial(slab, record);
+    give_run(slab, record->first_grain, record->n_grains);
+    close_record(slab, record);
+}
+
+static void slab_free(struct ration_heap *heap, void *block)
+{
+    struct slab_heap *slab = slab_of(heap);
+    struct record *record = record_at(slab, block);
+    const size_t usable = slot_bytes(record);
+    engine_begin(&slab->engine);
+    engine_event(&slab->engine, RATION_EVENT_RELEASE, 0, block, NULL, usable);
+    if (record->class == large_class) {
+        give_run(slab, record->first_grain, record->n_grains);
+        close_record(slab, record);
+    } else {
+        give_slot(slab, record, block);
+    }
+    engine_end_free(&slab->engine, usable);
+}
+
+static size_t slab_usable(const struct ration_heap *heap, const void *block)
+{
+    return slot_bytes(record_at(slab_of(heap), block));
+}
+
+/* Grains behind a large block, from a free run there or from the break. */
+static bool extend_large(struct slab_heap *slab, struct record *record, size_t more)
+{
+    const size_t end = record->first_grain + record->n_grains;
+    struct free_run *above = NULL;
+    if (end < slab->n_grains && has_bit(slab->edge_is_live, end))
+        return false;
+    if (end < slab->n_grains)
+        above = (struct free_run *)grain_address(slab, end);
+    const bool is_last = end + (above != NULL ? above->n_grains : 0) == slab->n_grains;
+    if ((above == NULL || above->n_grains < more) && !is_last)
+        return false;
+    if (above != NULL && above->n_grains >= more)
+        remove_run(slab, above);
+    else if ((above = grow(slab, more)) == NULL)
+        return false;
+    const size_t found = above->n_grains;
+    mark_run(slab, record->first_grain, record->n_grains, false);
+    record->n_grains += more;
+    mark_run(slab, record->first_grain, record->n_grains, true);
+    if (found > more)
+        insert_run(slab, end + more, found - more);
+    return true;
+}
+
+static void shrink_large(struct slab_heap *slab, struct record *record, size_t n_grains)
+{
+    const size_t rest = record->n_grains - n_grains;
+    if (rest == 0)
+        return;
+    mark_run(slab, record->first_grain, record->n_grains, false);
+    record->n_grains = n_grains;
+    mark_run(slab, record->first_grain, n_grains, true);
+    give_run(slab, record->first_grain + n_grains, rest);
+}
+
+static void *slab_try_resize(struct ration_heap *heap, void *block, size_t size)
+{
+    struct slab_heap *slab = slab_of(heap);
+    struct record *record = record_at(slab, block);
+    const size_t before = slot_bytes(record);
+    if (record->class != large_class)
+        return size <= before && class_for(size) + 4 > record->class ? block : NULL;
+    if (size <= most_small || size > slab->engine.space->limit_bytes)
+        return NULL;
+    const size_t grains = (size >> grain_shift) + ((size & (grain_bytes - 1)) != 0);
+    engine_begin(&slab->engine);
+    if (grains <= record->n_grains)
+        shrink_large(slab, record, grains);
+    else if (!extend_large(slab, record, grains - record->n_grains))
+        return NULL;
+    slab->engine.stats.live_usable_bytes += slot_bytes(record) - before;
+    engine_event(&slab->engine, RATION_EVENT_RESIZE, 0, block, NULL, slot_bytes(record));
+    return block;
+}
+
+/* ---- walk -------------------------------------------------------------------------------- */
+
+static int walk_slab(const struct slab_heap *slab, const struct record *record,
+                     ration_walk_fn *visit, void *context)
+{
+    char *from = grain_address(slab, record->first_grain);
+    const size_t bytes = record->n_grains << grain_shift;
+    if (record->class == large_class)
+        return engine_visit(visit, context, from, bytes, 0, RATION_BLOCK_LIVE);
+    const size_t slot = class_bytes(record->class);
+    int ended = 0;
+    for (uint32_t i = 0; i < record->n_slots && ended == 0; i++)
+        ended = engine_visit(visit, context, from + i * slot, slot, 0,
+                             (record->free_slots >> i & 1) != 0 ? RATION_BLOCK_FREE
+                                                                : RATION_BLOCK_LIVE);
+    const size_t used = record->n_slots * slot;
+    if (ended == 0 && used < bytes)
+        ended = engine_visit(visit, context, from + used, bytes - used, 0, RATION_BLOCK_TABLE);
+    return ended;
+}
+
+static int slab_walk(const struct ration_heap *heap, ration_walk_fn *visit, void *context)
+{
+    const struct slab_heap *slab = slab_of(heap);
+    int ended = 0;
+    for (size_t grain = 0; grain < slab->n_grains && ended == 0;) {
+        char *at = grain_address(slab, grain);
+        if (has_bit(slab->begins, grain)) {
+            const struct record *record = record_at(slab, at);
+            ended = walk_slab(slab, record, visit, context);
+            grain += record->n_grains;
+        } else {
+            const size_t n_grains = ((const struct free_run *)at)->n_grains;
+            ended = engine_visit(visit, context, at, n_grains << grain_shift, 0, RATION_BLOCK_FREE);
+            grain += n_grains;
+        }
+    }
+    return ended;
+}
+
+static void slab_destroy(struct ration_heap *heap)
+{
+    struct slab_heap *slab = slab_of(heap);
+    for (size_t i = 0; i < slab->n_buckets; i++) {
+        for (struct record *record = slab->buckets[i], *next; record != NULL; record = next) {
+            next = record->next_in_bucket;
+            free(record);
+        }
+    }
+    free(slab->buckets);
+    free(slab->begins);
+    free(slab->edge_is_live);
+}
+
+static int slab_open(struct lab_heap *lab, const struct lab_choices *choices,
+                     ration_observe_fn *observe, void *context, const char **message)
+{
+    static const struct ration_heap_ops ops = {.kind = "slab",
+                                               .alloc = slab_alloc,
+                                               .resize = engine_resize,
+                                               .try_resize = slab_try_resize,
+                                               .free = slab_free,
+                                               .owns = engine_owns,
+                                               .usable_size = slab_usable,
+                                               .walk = slab_walk,
+                                               .check = engine_check,
+                                               .stats = engine_stats,
+                                               .destroy = slab_destroy};
+    (void)choices;
+    (void)message;
+    struct slab_heap *slab = engine_open(lab, sizeof *slab, &ops, 16, observe, context);
+    slab->base = lab->space.brk.start;
+    extend_tables(slab, 1);
+    return 0;
+}
+
+const struct lab_strategy strategy_slab = {
+    .name = "slab",
+    .what = "equal slots without headers, up to 64 a slab; records outside, charged to the heap",
+    .in_all = true,
+    .least_block = 16,
+    .open = slab_open,
+};
