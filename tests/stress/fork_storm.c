@@ -18,6 +18,7 @@ static sem_t seats;
 static atomic_uint next_seed = 1;
 static atomic_ulong n_threads_ended;
 static atomic_bool over;
+static double seconds_in_fork;
 
 static void swap_blocks(uint32_t *state, int n)
 {
@@ -103,11 +104,13 @@ static void live_as_child(unsigned number)
 
 static void fork_one(unsigned number)
 {
+    double start = stress_seconds();
     pid_t child = fork();
     if (child < 0)
         stress_fail("fork failed");
     if (child == 0)
         live_as_child(number);
+    seconds_in_fork += stress_seconds() - start;
     int status = 0;
     if (waitpid(child, &status, 0) != child)
         stress_fail("waitpid failed");
@@ -127,13 +130,15 @@ int main(void)
     unsigned n_forks = N_FORKS * stress_scale();
     uint32_t state = 99;
     for (unsigned i = 0; i < n_forks; i++) {
+        stress_progress(i, n_forks);
         fork_one(i);
         swap_blocks(&state, 20);
     }
     atomic_store(&over, true);
     sem_post(&seats);
     pthread_join(seater, NULL);
-    printf("%u forks, %lu threads ended, %.1f s, %zu MiB resident\n", n_forks,
-           atomic_load(&n_threads_ended), stress_seconds() - start, stress_resident_bytes() >> 20);
+    printf("%u forks (%.1f ms each), %lu threads ended, %.1f s, %zu MiB resident\n", n_forks,
+           seconds_in_fork / n_forks * 1000, atomic_load(&n_threads_ended),
+           stress_seconds() - start, stress_resident_bytes() >> 20);
     _exit(fflush(stdout));
 }

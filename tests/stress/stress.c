@@ -19,11 +19,23 @@ unsigned stress_scale(void)
     return tier != NULL && strcmp(tier, "soak") == 0 ? SOAK : 1;
 }
 
+static volatile unsigned progress_done;
+static volatile unsigned progress_total;
+
+void stress_progress(unsigned done, unsigned total)
+{
+    progress_done = done;
+    progress_total = total;
+}
+
 static void on_alarm(int signal)
 {
-    static const char text[] = "FAIL: expected an end in time, got a hang (watchdog)\n";
+    char text[128];
     (void)signal;
-    ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
+    int n = snprintf(text, sizeof text,
+                     "FAIL: expected an end in time, got a hang (watchdog) at step %u of %u\n",
+                     progress_done, progress_total);
+    ssize_t ignored = write(STDERR_FILENO, text, (size_t)n);
     (void)ignored;
     kill(0, SIGKILL);
 }

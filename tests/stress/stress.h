@@ -19,6 +19,9 @@ unsigned stress_scale(void);
    (times 20 in the soak tier). Call once, first. */
 void stress_watchdog(unsigned seconds);
 
+/* How far the storm has come; the watchdog tells it. */
+void stress_progress(unsigned done, unsigned total);
+
 /* Says what is wrong and ends the process with status 1. Allocates nothing. */
 void stress_fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
