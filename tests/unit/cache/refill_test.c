@@ -1,0 +1,264 @@
+/* cache/refill: every slot of every class handed out exactly once, in masks; frees come back;
+ * and what is said to be zero is zero, whether the slab is fresh, made of dirty memory, or purged
+ * in part. */
+#include "cache/cache.h"
+
+#include "slab/shelf.h"
+#include "span/span.h"
+#include "support/fake_os.h"
+#include "support/unit.h"
+
+#include <string.h>
+
+enum { LIVE_MAX = 20000 };
+
+static void *live[LIVE_MAX];
+static size_t live_count;
+static struct cache *cache;
+
+static void open_heap(void)
+{
+    fake_os_install();
+    REQUIRE(span_open(&no_slab));
+    cache = cache_acquire();
+    live_count = 0;
+}
+
+/* A refill as malloc sees it; checks the mask it brings. */
+static bool refill(unsigned c)
+{
+    struct bin *bin = &cache->bins[c];
+    if (!cache_refill(cache, c))
+        return false;
+    const struct slab *s = cache->leases[c].slab;
+    REQUIRE(bin->mask != 0 && cache_check(cache) == 0 && slab_check(s) == 0);
+    REQUIRE(s->place == SLAB_LEASED && bin->size == size_classes[c].size);
+    REQUIRE(highest_bit(bin->mask) + cache->leases[c].group * GROUP_SLOTS < s->slots);
+    if (bin->is_zero) {
+        for (uint64_t rest = bin->mask; rest != 0; rest &= rest - 1) {
+            const uint64_t *slot =
+                (const uint64_t *)(bin->base + bin->size * (size_t)lowest_bit(rest));
+            for (size_t i = 0; i < bin->size / sizeof *slot; i++)
+                REQUIRE(slot[i] == 0);
+        }
+    }
+    return true;
+}
+
+/* Takes a slot and dirties all of it. */
+static unsigned char *take(unsigned c)
+{
+    struct bin *bin = &cache->bins[c];
+    if (bin->mask == 0 && !refill(c))
+        return NULL;
+    unsigned char *p = bin_take(bin);
+    memset(p, 0xa5, bin->size);
+    return p;
+}
+
+static void give(void *p)
+{
+    struct slab *s = slab_of((uintptr_t)p);
+    size_t slot = slot_of(s, (uintptr_t)p);
+    REQUIRE(slot < s->slots && s->states[slot] == SLOT_LIVE);
+    s->states[slot] = SLOT_FREE;
+    if (hint_take_one_is_negative(&s->till))
+        shelf_event((uintptr_t)p);
+}
+
+/* Two slabs' worth of slots: each once, each at a slot's start. */
+static void hand_out_once(void *arg)
+{
+    (void)arg;
+    static uint8_t seen[2 * SLOTS_MAX];
+    open_heap();
+    for (unsigned c = 0; c < CLASS_COUNT; c++) {
+        unsigned slots = size_classes[c].slots;
+        const struct slab *slabs[2] = {NULL, NULL};
+        memset(seen, 0, sizeof seen);
+        for (unsigned i = 0; i < 2 * slots; i++) {
+            uintptr_t p = (uintptr_t)take(c);
+            const struct slab *s = slab_of(p);
+            int which = slabs[0] == NULL || slabs[0] == s ? 0 : 1;
+            REQUIRE(slabs[which] == NULL || slabs[which] == s);
+            slabs[which] = s;
+            size_t slot = slot_of(s, p);
+            REQUIRE(slot < slots && !seen[(unsigned)which * SLOTS_MAX + slot]);
+            seen[(unsigned)which * SLOTS_MAX + slot] = 1;
+        }
+        REQUIRE(slab_count_free(slabs[0]) == 0 && slab_count_free(slabs[1]) == 0);
+        REQUIRE(slabs[0]->place == SLAB_FULL && cache->leases[c].slab == slabs[1]);
+    }
+}
+
+static void test_once(void **state)
+{
+    (void)state;
+    require_in_child(hand_out_once, NULL);
+}
+
+/* In a fresh slab, masks are rows of neighbouring slots from the lowest on, and zero memory. */
+static void look_at_fresh_masks(void *arg)
+{
+    (void)arg;
+    open_heap();
+    for (unsigned c = 0; c < CLASS_COUNT; c++) {
+        struct bin *bin = &cache->bins[c];
+        unsigned next = 0;
+        while (next < size_classes[c].slots) {
+            REQUIRE(refill(c));
+            if (cache->leases[c].slab->fresh)
+                REQUIRE(bin->is_zero);
+            unsigned first = cache->leases[c].group * GROUP_SLOTS;
+            REQUIRE(first + lowest_bit(bin->mask) == next);
+            unsigned n = count_bits(bin->mask);
+            uint64_t row = n == GROUP_SLOTS ? UINT64_MAX : ((uint64_t)1 << n) - 1;
+            REQUIRE(bin->mask >> lowest_bit(bin->mask) == row);
+            while (bin->mask != 0)
+                memset(bin_take(bin), 1, bin->size);
+            next += n;
+        }
+    }
+}
+
+static void test_fresh_masks(void **state)
+{
+    (void)state;
+    require_in_child(look_at_fresh_masks, NULL);
+}
+
+/* A slab keeps what it can offer: with all but a few of a leased slab's slots freed again, the same
+ * slab serves on. */
+static void rewind_to_frees(void *arg)
+{
+    (void)arg;
+    open_heap();
+    for (unsigned c = 0; c < CLASS_COUNT; c += 3) {
+        unsigned slots = size_classes[c].slots;
+        for (unsigned i = 0; i < slots; i++)
+            live[i] = take(c);
+        const struct slab *s = cache->leases[c].slab;
+        while (cache->bins[c].mask != 0)
+            take(c);
+        for (unsigned i = 0; i < slots; i++)
+            give(live[i]);
+        for (unsigned i = 0; i < slots; i++)
+            REQUIRE(slab_of((uintptr_t)take(c)) == s);
+    }
+}
+
+static void test_rewind(void **state)
+{
+    (void)state;
+    require_in_child(rewind_to_frees, NULL);
+}
+
+static void purge_some(struct chance *chance)
+{
+    static uint32_t number;
+    struct slab *held[16];
+    struct os_range ranges[SLAB_PAGES_MAX];
+    struct shelf_pass pass = {.number = ++number, .now_ms = (uint32_t)fake.now_ms, .age_ms = 0};
+    unsigned c = (unsigned)chance_below(chance, CLASS_COUNT);
+    size_t n = shelf_hold_old(c, &pass, held, 16);
+    for (size_t i = 0; i < n; i++) {
+        size_t count = slab_collect_purge(held[i], ranges, SLAB_PAGES_MAX);
+        size_t done = os->pages_purge(ranges, count);
+        for (size_t k = done; k < count; k++)
+            slab_unmark_purged(held[i], &ranges[k]);
+    }
+    shelf_put_back(held, n);
+}
+
+static void look(struct slab *s, void *arg)
+{
+    *(size_t *)arg += s->slots - slab_count_free(s);
+    REQUIRE(slab_check(s) == 0);
+}
+
+static void check_all(void)
+{
+    size_t counted = 0;
+    REQUIRE(cache_check(cache) == 0 && span_check() == 0);
+    for (unsigned c = 0; c < CLASS_COUNT; c++) {
+        shelf_visit(c, look, &counted);
+        if (cache->leases[c].slab != NULL)
+            look(cache->leases[c].slab, &counted);
+    }
+    REQUIRE(counted == live_count); /* no slot lost, none invented */
+}
+
+/* A life of all classes with dirty, fresh and purged memory, failing purges too. */
+static void live_at_random(void *arg)
+{
+    open_heap();
+    struct chance chance = {chance_seed() + *(unsigned *)arg};
+    fake.fail_entries = ENTRY_BIT(ENTRY_PAGES_PURGE);
+    for (int step = 0; step < 60000; step++) {
+        size_t what = chance_below(&chance, 1000);
+        bool grows = step / 6000 % 2 == 0;
+        fake.fail_at = fake.counted + chance_below(&chance, 3);
+        if (live_count < LIVE_MAX && (live_count == 0 || what < (grows ? 600 : 350))) {
+            unsigned c =
+                (unsigned)chance_below(&chance, chance_below(&chance, 4) == 0 ? CLASS_COUNT : 12);
+            live[live_count++] = take(c);
+        } else if (what < 980) {
+            size_t i = chance_below(&chance, live_count);
+            give(live[i]);
+            live[i] = live[--live_count];
+        } else if (what < 995) {
+            purge_some(&chance);
+        } else if (what < 997) {
+            cache_return_leases(cache);
+        }
+        if (step % 500 == 0)
+            check_all();
+    }
+    while (live_count > 0)
+        give(live[--live_count]);
+    cache_return_leases(cache);
+    check_all();
+}
+
+static void test_random_life(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 4; i++)
+        require_in_child(live_at_random, &i);
+}
+
+static void refuse_memory(void *arg)
+{
+    (void)arg;
+    open_heap();
+    live[live_count++] = take(40); /* the map of the window's first units exists from here on */
+    fake.refuse |= ENTRY_BIT(ENTRY_PAGES_MAP);
+    void *p;
+    while ((p = take(40)) != NULL)
+        live[live_count++] = p;
+    REQUIRE(live_count > 100 && cache->leases[40].slab == NULL && cache->bins[40].mask == 0);
+    check_all();
+    give(live[--live_count]); /* one slot is not enough for a slab to be ready, but the sweep may
+                                 find it */
+    for (int i = 0; i < 40; i++)
+        give(live[--live_count]);
+    REQUIRE((p = take(40)) != NULL);
+    live[live_count++] = p;
+    check_all();
+}
+
+static void test_out_of_memory(void **state)
+{
+    (void)state;
+    require_in_child(refuse_memory, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_once),          cmocka_unit_test(test_fresh_masks),
+        cmocka_unit_test(test_rewind),        cmocka_unit_test(test_random_life),
+        cmocka_unit_test(test_out_of_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
