@@ -1,5 +1,6 @@
 #include "output.h"
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 const char *lab_format_bytes(char text[16], uint64_t bytes)
@@ -101,14 +102,14 @@ static void put_row(FILE *out, const struct lab_result *result)
         fprintf(out, " %s: %s\n", outcome_name(result->outcome), result->text);
         return;
     }
-    put_percent(out, 100 * lab_utilisation(result), true);
+    put_percent(out, 100 * lab_utilisation(result), result->peak_heap > 0);
     put_percent(out, of_ceiling(result), has_ceiling(result));
-    put_percent(out, 100 * result->mean_utilisation, true);
+    put_percent(out, 100 * result->mean_utilisation, result->mean_utilisation > 0);
     put_percent(out, share(moment->slack, moment->heap_bytes), known);
     put_percent(out, share(moment->overhead, moment->heap_bytes), known);
     put_percent(out, share(moment->free_bytes, moment->heap_bytes), known);
     fprintf(out, " %9s", known ? lab_format_bytes(text, result->at_end.largest_free) : "-");
-    fprintf(out, " %9s", lab_format_bytes(text, result->peak_heap));
+    fprintf(out, " %9s", result->peak_heap > 0 ? lab_format_bytes(text, result->peak_heap) : "-");
     put_steps(out, result, result->alloc_steps_mean, result->alloc_steps_max);
     put_steps(out, result, result->free_steps_mean, result->free_steps_max);
     if (result->ns_per_op > 0)
@@ -123,7 +124,6 @@ static void put_row(FILE *out, const struct lab_result *result)
 
 static void put_remarks(FILE *out, const struct lab_result *result)
 {
-    char text[16];
     if (result->outcome == LAB_SLOW)
         fprintf(out, "  %s: %s\n", result->strategy->name, result->text);
     if (result->n_failures > 0)
@@ -131,9 +131,10 @@ static void put_remarks(FILE *out, const struct lab_result *result)
                 result->n_failures, result->n_failures == 1 ? "" : "s",
                 result->failure[0] != '\0' ? result->failure : "(no detail from a process)");
     if (result->strategy->is_process && result->outcome == LAB_DONE)
-        fprintf(out, "  %s: heap size by %s; resident at most %s more than at the start\n",
-                result->strategy->name, result->accounting,
-                lab_format_bytes(text, result->peak_resident));
+        fprintf(out, "  %s: peak heap is %s%s\n", result->strategy->name, result->accounting,
+                result->peak_heap > 0 ? ""
+                                      : "; not known here: no page became resident, or blocks "
+                                        "above 64 MiB stayed untouched");
 }
 
 void output_table(FILE *out, const struct trace *trace, const struct lab_result *results, size_t n)
@@ -195,14 +196,13 @@ static void json_samples(struct json *json, const struct lab_result *result)
 static void json_figures(struct json *json, const struct lab_result *result)
 {
     const struct lab_moment *moment = &result->at_peak;
-    json_real(json, "utilisation", lab_utilisation(result));
-    json_real(json, "utilisation_mean", result->mean_utilisation);
+    json_real(json, "utilisation", result->peak_heap > 0 ? lab_utilisation(result) : (double)NAN);
+    json_real(json, "utilisation_mean",
+              result->mean_utilisation > 0 ? result->mean_utilisation : (double)NAN);
     if (has_ceiling(result))
         json_real(json, "share_of_ceiling", of_ceiling(result) / 100);
     json_size(json, "peak_payload_bytes", result->peak_payload);
     json_size(json, "peak_heap_bytes", result->peak_heap);
-    if (result->strategy->is_process)
-        json_size(json, "peak_resident_bytes", result->peak_resident);
     if (result->has_moments) {
         json_real(json, "internal_share", share(moment->slack, moment->heap_bytes) / 100);
         json_real(json, "overhead_share", share(moment->overhead, moment->heap_bytes) / 100);
@@ -269,6 +269,17 @@ void output_json(struct json *json, const struct trace *trace, const struct lab_
 
 /* ---- CSV --------------------------------------------------------------------------------- */
 
+static void put_quoted(FILE *out, const char *text)
+{
+    fputc('"', out);
+    for (; *text != '\0'; text++) {
+        if (*text == '"')
+            fputc('"', out);
+        fputc(*text, out);
+    }
+    fputc('"', out);
+}
+
 void output_csv(FILE *out, const struct trace *trace, const struct lab_result *results, size_t n,
                 bool has_header)
 {
@@ -281,10 +292,11 @@ void output_csv(FILE *out, const struct trace *trace, const struct lab_result *r
     for (size_t i = 0; i < n; i++) {
         const struct lab_result *r = &results[i];
         const struct lab_moment *moment = &r->at_peak;
+        put_quoted(out, trace->name);
         fprintf(out,
-                "\"%s\",%s,%s,%" PRIu64 ",%" PRIu64 ",%.6f,%.6f,%.6f,%" PRIu64 ",%" PRIu64
+                ",%s,%s,%" PRIu64 ",%" PRIu64 ",%.6f,%.6f,%.6f,%" PRIu64 ",%" PRIu64
                 ",%.6f,%.6f,%.6f,%" PRIu64 ",%.3f,%" PRIu64 ",%.3f,%" PRIu64 ",%.2f,%.2f,%.2f\n",
-                trace->name, r->strategy->name, outcome_name(r->outcome), r->n_ops, r->n_failures,
+                r->strategy->name, outcome_name(r->outcome), r->n_ops, r->n_failures,
                 lab_utilisation(r), of_ceiling(r) / 100, r->mean_utilisation, r->peak_payload,
                 r->peak_heap, share(moment->slack, moment->heap_bytes) / 100,
                 share(moment->overhead, moment->heap_bytes) / 100,

@@ -26,8 +26,8 @@ static void put_escaped(FILE *out, const char *text)
         case '&':
             fputs("&amp;", out);
             break;
-        default:
-            fputc(*text, out);
+        default: /* control characters are not allowed in XML, not even escaped */
+            fputc((unsigned char)*text < 0x20 ? '?' : *text, out);
         }
     }
 }

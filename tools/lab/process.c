@@ -15,6 +15,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* A larger block stays untouched, as in the traces of such requests. */
+enum { most_touched = 64 << 20 };
+
 /* What both sides see: this, then the operations, then a table of held blocks for the child. */
 struct shared {
     uint64_t n_ops;
@@ -22,7 +25,6 @@ struct shared {
     uint64_t peak_op;
     uint64_t bytes;          /* of the whole */
     char provider[PATH_MAX]; /* file that malloc came from */
-    char accounting[120];
     struct lab_result result;
 };
 
@@ -45,35 +47,25 @@ struct child {
     struct verifier verifier;
     bool verifies;
     bool touches;
-    struct mallinfo2 (*read_heap)(void);
-    uint64_t baseline;
-    uint64_t resident_baseline;
+    uint64_t baseline; /* anonymous bytes before the first operation */
     uint64_t payload;
 };
 
-/* Private pages only (the trace itself is shared), read without stdio, which would allocate. */
-static uint64_t resident_bytes(void)
+/* Anonymous pages that are resident now, by a walk of the page tables: the counters of statm lag
+ * behind by up to 64 pages a thread. Read without stdio, which would allocate. */
+static uint64_t anonymous_bytes(void)
 {
-    char text[128];
-    unsigned long size, resident, shared;
-    const int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    char text[4096];
+    unsigned long kilobytes = 0;
+    const int fd = open("/proc/self/smaps_rollup", O_RDONLY | O_CLOEXEC);
     const ssize_t length = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
     if (fd >= 0)
         close(fd);
-    if (length <= 0)
+    text[length > 0 ? length : 0] = '\0';
+    const char *line = strstr(text, "\nAnonymous:");
+    if (line == NULL || sscanf(line + 11, "%lu", &kilobytes) != 1)
         return 0;
-    text[length] = '\0';
-    if (sscanf(text, "%lu %lu %lu", &size, &resident, &shared) != 3)
-        return 0;
-    return (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-static uint64_t heap_bytes(const struct child *child)
-{
-    if (child->read_heap == NULL)
-        return resident_bytes();
-    const struct mallinfo2 info = child->read_heap();
-    return info.arena + info.hblkhd;
+    return (uint64_t)kilobytes * 1024;
 }
 
 static size_t alignment_for(const struct trace_op *op)
@@ -96,7 +88,6 @@ static void *allocate(const struct trace_op *op)
 /* One write a page, so that the resident size is that of a program that uses what it asked for. */
 static void touch(const struct child *child, char *payload, uint64_t size)
 {
-    enum { most_touched = 64 << 20 };
     if (!child->touches || size > most_touched)
         return;
     for (uint64_t at = 0; at < size; at += 4096)
@@ -174,12 +165,10 @@ static void note_sizes(struct child *child, size_t index, bool samples)
         result->peak_payload = child->payload;
     if (!samples || result->n_samples == most_samples)
         return;
-    const uint64_t heap = heap_bytes(child) - child->baseline;
-    const uint64_t resident = resident_bytes() - child->resident_baseline;
+    const uint64_t now = anonymous_bytes();
+    const uint64_t heap = now > child->baseline ? now - child->baseline : 0;
     if (heap > result->peak_heap)
         result->peak_heap = heap;
-    if (resident > result->peak_resident && resident < UINT64_C(1) << 62)
-        result->peak_resident = resident;
     result->samples[result->n_samples++] =
         (struct lab_sample){.op = index + 1, .payload = child->payload, .heap = heap};
 }
@@ -236,20 +225,12 @@ static void run_timed(struct child *child, double deadline)
     result->ns_per_op = 1e9 * (lab_now() - started) / (double)done;
 }
 
-static void name_provider(struct child *child)
+static void name_provider(struct shared *shared)
 {
-    Dl_info info = {0}, of_info = {0};
+    Dl_info info = {0};
     void *of_malloc = dlsym(RTLD_DEFAULT, "malloc");
-    void *of_mallinfo = dlsym(RTLD_DEFAULT, "mallinfo2");
     if (of_malloc != NULL && dladdr(of_malloc, &info) != 0 && info.dli_fname != NULL)
-        snprintf(child->shared->provider, sizeof child->shared->provider, "%s", info.dli_fname);
-    const bool same = of_mallinfo != NULL && dladdr(of_mallinfo, &of_info) != 0 &&
-                      info.dli_fbase == of_info.dli_fbase;
-    if (same)
-        memcpy(&child->read_heap, &of_mallinfo, sizeof of_mallinfo);
-    snprintf(child->shared->accounting, sizeof child->shared->accounting, "%s",
-             same ? "mallinfo2 of the process: arena + hblkhd, less what it was at the start"
-                  : "resident pages of the process, less what they were at the start");
+        snprintf(shared->provider, sizeof shared->provider, "%s", info.dli_fname);
 }
 
 int process_main(const char *argument)
@@ -270,10 +251,9 @@ int process_main(const char *argument)
                           .verifies = mode == 'v',
                           .touches = mode == 'm'};
     alarm((unsigned)(4 * seconds) + 10);
-    name_provider(&child);
+    name_provider(shared);
     verifier_open(&child.verifier, NULL, child.result->text, sizeof child.result->text);
-    child.resident_baseline = resident_bytes();
-    child.baseline = heap_bytes(&child);
+    child.baseline = anonymous_bytes();
     if (mode == 't')
         run_timed(&child, lab_now() + seconds);
     else
@@ -329,7 +309,7 @@ static void run_modes(struct lab_result *result, struct shared *shared, int fd, 
     static const char modes[] = "mvt";
     const struct lab_strategy *strategy = result->strategy;
     for (const char *mode = modes; *mode != '\0' && result->outcome == LAB_DONE; mode++) {
-        if (*mode == 't' && !limits->times)
+        if (*mode == 't' && (!limits->times || shared->n_ops < lab_least_timed_ops))
             break;
         shared->result = (struct lab_result){0};
         memset(held_of(shared), 0, shared->n_ids * sizeof(struct held));
@@ -351,11 +331,14 @@ static void run_modes(struct lab_result *result, struct shared *shared, int fd, 
     }
 }
 
-static void name_accounting(struct lab_result *result, const struct shared *shared)
+/* Blocks that nobody touched are not resident: then resident pages say nothing about the heap. */
+static void forget_untouched(struct lab_result *result, struct shared *shared)
 {
-    static const char by_mallinfo[] = "mallinfo2 in a process of its own (arena + hblkhd)";
-    static const char by_pages[] = "resident pages of a process of its own";
-    result->accounting = strncmp(shared->accounting, "mallinfo2", 9) == 0 ? by_mallinfo : by_pages;
+    for (uint64_t i = 0; i < shared->n_ops && result->peak_heap > 0; i++)
+        if (ops_of(shared)[i].size > most_touched)
+            result->peak_heap = 0;
+    if (result->peak_heap == 0)
+        result->mean_utilisation = 0;
 }
 
 void process_replay(struct lab_result *result, const struct trace *trace,
@@ -379,7 +362,8 @@ void process_replay(struct lab_result *result, const struct trace *trace,
                  strerror(errno));
     } else {
         run_modes(result, shared, fd, is_ours ? library : NULL, limits);
-        name_accounting(result, shared);
+        result->accounting = "resident pages of a process of its own, less those at its start";
+        forget_untouched(result, shared);
         if (is_ours && result->outcome == LAB_DONE && strstr(shared->provider, "ration") == NULL) {
             result->outcome = LAB_SKIPPED;
             snprintf(result->text, sizeof result->text,

@@ -7,12 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-enum {
-    ops_between_clocks = 64,
-    ops_between_checks = 4096,
-    least_timed_ns = 20000000,
-    least_timed_ops = 100
-};
+enum { ops_between_clocks = 64, ops_between_checks = 4096, least_timed_ns = 20000000 };
 
 double lab_now(void)
 {
@@ -26,7 +21,8 @@ double lab_utilisation(const struct lab_result *result)
     return result->peak_heap > 0 ? (double)result->peak_payload / (double)result->peak_heap : 0;
 }
 
-uint64_t lab_ceiling_heap(const struct trace *trace, size_t header, size_t least_block)
+uint64_t lab_ceiling_heap(const struct trace *trace, size_t header, size_t grain,
+                          size_t least_block)
 {
     uint64_t *cost_of = lab_allocate(trace->n_ids, sizeof *cost_of);
     uint64_t now = 0, most = 0;
@@ -36,7 +32,7 @@ uint64_t lab_ceiling_heap(const struct trace *trace, size_t header, size_t least
             continue;
         uint64_t cost = 0;
         if (op->kind != TRACE_FREE) {
-            cost = (op->size + header + 15) & ~UINT64_C(15);
+            cost = (op->size + header + grain - 1) & ~(uint64_t)(grain - 1);
             cost = cost < least_block ? least_block : cost;
         }
         now += cost - cost_of[op->id];
@@ -285,6 +281,8 @@ static void verify_and_measure(struct lab_result *result, const struct lab_choic
         snprintf(result->text, sizeof result->text, "%s", message);
         return;
     }
+    result->ceiling_heap = lab_ceiling_heap(trace, result->strategy->header_bytes, lab.alignment,
+                                            result->strategy->least_block);
     struct pass pass = {.result = result,
                         .lab = &lab,
                         .trace = trace,
@@ -444,8 +442,7 @@ void lab_replay(struct lab_result *result, const struct lab_strategy *strategy,
         process_replay(result, trace, limits);
         return;
     }
-    result->ceiling_heap = lab_ceiling_heap(trace, strategy->header_bytes, strategy->least_block);
     verify_and_measure(result, choices, trace, limits->seconds);
-    if (result->outcome == LAB_DONE && limits->times && trace->n_ops >= least_timed_ops)
+    if (result->outcome == LAB_DONE && limits->times && trace->n_ops >= lab_least_timed_ops)
         time_passes(result, choices, trace, limits->seconds);
 }

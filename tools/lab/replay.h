@@ -12,7 +12,11 @@
 #include "strategy.h"
 #include "trace.h"
 
-enum { most_samples = 400, result_text_bytes = 300 };
+enum {
+    most_samples = 400,
+    result_text_bytes = 300,
+    lab_least_timed_ops = 100, /* a shorter trace is not timed: there is nothing to measure */
+};
 
 struct lab_sample {
     uint64_t op; /* operations done */
@@ -47,9 +51,9 @@ struct lab_result {
     uint64_t n_failures;             /* requests that returned NULL */
     char failure[result_text_bytes]; /* the first of them, in the form of the course's exercise */
     uint64_t peak_payload;
-    uint64_t peak_heap;
-    uint64_t peak_resident;    /* of a process, less what it was at the start; 0: not measured */
-    double mean_utilisation;   /* payload summed over operations / heap summed over operations */
+    uint64_t peak_heap;        /* 0: not known */
+    double mean_utilisation;   /* 0: not known; payload summed over operations / heap summed over
+                                  operations */
     struct lab_moment at_peak; /* after the operation with the trace's peak payload */
     struct lab_moment at_end;
     bool has_moments;      /* false for a process: its blocks cannot be walked */
@@ -77,9 +81,10 @@ void lab_replay(struct lab_result *result, const struct lab_strategy *strategy,
                 const struct lab_choices *choices, const struct trace *trace,
                 const struct lab_limits *limits);
 
-/* The largest sum of live blocks over the trace when each costs `header` bytes, is rounded up to 16
- * and is at least `least_block`: no heap with such headers can be smaller. */
-uint64_t lab_ceiling_heap(const struct trace *trace, size_t header, size_t least_block);
+/* The largest sum of live blocks over the trace when each costs `header` bytes, is rounded up to
+ * `grain` and is at least `least_block`: no heap with such headers can be smaller. */
+uint64_t lab_ceiling_heap(const struct trace *trace, size_t header, size_t grain,
+                          size_t least_block);
 
 /* Free bytes, pieces and the largest, as text: "free 48 in 3 pieces, largest 16". */
 void lab_describe_free(struct lab_heap *lab, char *text, size_t text_bytes);

@@ -199,14 +199,14 @@ static const struct lab_strategy strategy_tlsf = {
 
 static const struct lab_strategy strategy_ration = {
     .name = "ration",
-    .what = "the real library, in a process of its own; heap size by its own mallinfo2",
+    .what = "the real library in a process of its own; heap size by resident pages",
     .in_all = true,
     .is_process = true,
 };
 
 static const struct lab_strategy strategy_system = {
     .name = "system",
-    .what = "the C library's malloc, in a process of its own; heap size by its mallinfo2",
+    .what = "the C library's malloc in a process of its own; heap size by resident pages",
     .is_process = true,
 };
 
