@@ -45,6 +45,13 @@ static void settle(uintptr_t start, const struct layout *l, bool reserved)
     window.reserved = reserved;
 }
 
+static void settle_nowhere(void)
+{
+    map_area = (struct area){.start = 0};
+    records_place(0, 0, false);
+    window = (struct window){.base = 0};
+}
+
 /* Tries random ranges in [low, high). Only the first piece is mapped, so a range is free if that piece is: what else
  * may lie in it is found piece by piece. */
 static bool place_unreserved(size_t first_bytes, size_t window_bytes, uintptr_t low, uintptr_t high)
@@ -76,7 +83,7 @@ static bool place_reserved(size_t first_bytes)
         if (os->pages_map((void *)window.base, first_bytes, OS_MAP_OVER) != NULL)
             return true;
         os->pages_unmap(range, l.range_bytes + UNIT_BYTES);
-        window = (struct window){.base = 0};
+        settle_nowhere();
         return false;
     }
     return false;
@@ -106,4 +113,17 @@ bool window_cover(size_t units, struct slab *no_slab)
     if (units > window.unit_count)
         atomic_store_release(&window.unit_count, units);
     return true;
+}
+
+int window_check(bool (*covers)(const struct slab *s, size_t unit))
+{
+    if (window.base % UNIT_BYTES != 0 || window.unit_count > window.unit_limit)
+        return 1;
+    for (size_t u = 0; u < window.unit_count; u++) {
+        if (window.map[u] == NULL)
+            return 2;
+        if (!covers(window.map[u], u))
+            return 3;
+    }
+    return 0;
 }

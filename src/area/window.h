@@ -8,7 +8,8 @@
  * Invariants (window_check):
  *  I1  base is a multiple of UNIT_BYTES, and unit_count <= unit_limit.
  *  I2  map[u] is not null for every u < unit_count: a slab's record, or &no_slab.
- *  I3  map[u] covers u: the slab's start and length contain the unit; no_slab is never written.
+ *  I3  map[u] covers u: the slab's start and length contain the unit; no_slab is never written. What a record covers
+ *      the slab layer knows (slab_covers).
  *
  * The fields are read without a lock by every free(); they are written under the span lock, map entries before the
  * unit_count that makes them reachable. */
@@ -38,6 +39,9 @@ bool window_map(uintptr_t start, size_t bytes);
 
 /* Makes the first `units` units known to the map, new ones as `no_slab`. False if out of memory. Span lock held. */
 bool window_cover(size_t units, struct slab *no_slab);
+
+/* The number of the first broken invariant, or 0. covers(map[u], u) answers for I3. Nobody else uses the window. */
+int window_check(bool (*covers)(const struct slab *s, size_t unit));
 
 /* The unit of an address, or a number >= unit_count if the window does not hold it. */
 static ALWAYS_INLINE size_t window_unit(uintptr_t address)

@@ -202,6 +202,44 @@ void shelf_visit(unsigned c, void (*visit)(struct slab *s, void *arg), void *arg
     lock_drop(&shelf->lock);
 }
 
+/* Slabs of a list, or SIZE_MAX if its links or one slab's place are wrong. */
+static size_t count_list(const struct list *l, unsigned c, enum slab_place place)
+{
+    size_t n = 0;
+    const struct slab *previous = NULL;
+    for (const struct slab *s = l->first; s != NULL; previous = s, s = s->next) {
+        if (s->previous != previous || s->place != place || s->class_index != c)
+            return SIZE_MAX;
+        n++;
+    }
+    return l->last == previous ? n : SIZE_MAX;
+}
+
+/* Slabs of class c in the window that say they are there. */
+static size_t count_placed(unsigned c, enum slab_place place)
+{
+    size_t n = 0;
+    for (size_t u = 0; u < atomic_load_acquire(&window.unit_count); u++) {
+        const struct slab *s = atomic_load_relaxed(&window.map[u]);
+        if (s != &no_slab && s->class_index == c && s->place == place && window_unit(s->base) == u)
+            n++;
+    }
+    return n;
+}
+
+int shelf_check(unsigned c)
+{
+    struct shelf *shelf = &shelves[c];
+    lock_take(&shelf->lock);
+    size_t ready = count_list(&shelf->ready, c, SLAB_READY);
+    size_t full = count_list(&shelf->full, c, SLAB_FULL);
+    bool agree = ready == count_placed(c, SLAB_READY) && full == count_placed(c, SLAB_FULL);
+    for (const struct slab *s = shelf->retired; s != NULL; s = s->next)
+        agree = agree && s->place == SLAB_RETIRED && s->class_index == c;
+    lock_drop(&shelf->lock);
+    return agree ? 0 : 5;
+}
+
 void shelf_fork_prepare(void)
 {
     for (int c = 0; c < CLASS_COUNT; c++)

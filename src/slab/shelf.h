@@ -42,6 +42,9 @@ void shelf_put_back(struct slab **held, size_t n);
 /* Class c's slabs on the two lists, for checks: calls visit for each under the lock. */
 void shelf_visit(unsigned c, void (*visit)(struct slab *s, void *arg), void *arg);
 
+/* 5 if invariant L5 of slab.h is broken in class c, or 0: the lists against each slab of the window. */
+int shelf_check(unsigned c);
+
 /* Fork: every shelf's lock in class order. */
 void shelf_fork_prepare(void);
 void shelf_fork_parent(void);

@@ -27,13 +27,16 @@ static void map_slab(struct slab *s, struct slab *entry)
 
 struct slab *slab_create(unsigned c, struct slab *record)
 {
-    struct slab *s = record != NULL ? record : take_record(c);
-    if (s == NULL)
-        return NULL;
+    /* The run comes first: it can be given back, a new record cannot. */
     bool is_zero;
     void *run = span_alloc((size_t)class_units(c) * UNIT_BYTES, UNIT_BYTES, RUN_SLAB, &is_zero);
     if (run == NULL)
         return NULL;
+    struct slab *s = record != NULL ? record : take_record(c);
+    if (s == NULL) {
+        span_release((uintptr_t)run, RUN_SLAB);
+        return NULL;
+    }
     const struct size_class *k = &size_classes[c];
     s->base = (uintptr_t)run;
     s->reciprocal = k->reciprocal;
@@ -108,6 +111,13 @@ void slab_unmark_purged(struct slab *s, const struct os_range *range)
     size_t first = ((uintptr_t)range->start - s->base) >> page_shift;
     for (size_t k = 0; k << page_shift < range->bytes; k++)
         s->purged_pages &= ~((uint64_t)1 << (first + k));
+}
+
+bool slab_covers(const struct slab *s, size_t unit)
+{
+    if (s == &no_slab)
+        return s->base == 0 && s->start_limit == 0 && s->place == SLAB_RETIRED;
+    return unit - window_unit(s->base) < class_units(s->class_index);
 }
 
 static int check_map(const struct slab *s)

@@ -22,7 +22,7 @@
  *  L2  every state byte is FREE or LIVE; those at and behind `slots` are LIVE padding.
  *  L3  opened <= slots, and no slot at or behind `opened` is LIVE.
  *  L4  a page marked purged holds only FREE slots.
- *  L5  place and list agree: FULL and READY slabs are on that list of their shelf, others on none.
+ *  L5  place and list agree: FULL and READY slabs are on that list of their shelf, others on none (shelf_check).
  *  L6  reciprocal, start_limit and slots are those of the class.
  *
  * Locking: header fields but `till` change under the shelf's lock, or by the lessee while leased. */
@@ -123,6 +123,9 @@ size_t slab_collect_purge(struct slab *s, struct os_range *ranges, size_t max);
 
 /* The system did not purge this range after all. */
 void slab_unmark_purged(struct slab *s, const struct os_range *range);
+
+/* Whether a map entry is right about a unit, for window_check. */
+bool slab_covers(const struct slab *s, size_t unit);
 
 /* The number of the first broken invariant, or 0. */
 int slab_check(const struct slab *s);

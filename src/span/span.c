@@ -185,8 +185,21 @@ static bool take_to_move(size_t pages, size_t align_pages, size_t *first)
            frontier_take(pages, align_pages, first);
 }
 
+/* What became of the destination of a refused move: kernels before 6.17 may have unmapped it. Unmapped for sure, it is
+ * void; where that is refused too, it was never unmapped. */
+static void release_destination(size_t first, size_t old_pages, size_t pages, bool is_void)
+{
+    tag_nothing(first, pages, RUN_LARGE);
+    free_run_add(first, old_pages, is_void ? RUN_VOID : RUN_CLEAN, 0);
+    if (pages > old_pages)
+        free_run_add(first + old_pages, pages - old_pages, RUN_CLEAN, 0);
+}
+
 void *span_move(void *from, size_t new_bytes, size_t align)
 {
+    /* A move leaves a hole behind, which the kernel might give to somebody else: in a reservation we map over. */
+    if (window.reserved)
+        return NULL;
     size_t pages = pages_for(new_bytes);
     size_t first;
     lock_take(&span.lock);
@@ -207,13 +220,13 @@ void *span_move(void *from, size_t new_bytes, size_t align)
     /* The kernel moves the old pages over the first of the new ones; those behind them are mapped and zero already. */
     bool moved = os->pages_move(from, old_pages << page_shift, (void *)address_of(first),
                                 old_pages << page_shift);
+    bool is_void = !moved && os->pages_unmap((void *)address_of(first), old_pages << page_shift);
     lock_take(&span.lock);
     if (moved) {
         tag_nothing(old_first, old_pages, RUN_LARGE);
         free_run_add(old_first, old_pages, RUN_VOID, 0);
     } else {
-        tag_nothing(first, pages, RUN_LARGE);
-        free_run_add(first, pages, RUN_CLEAN, 0);
+        release_destination(first, old_pages, pages, is_void);
     }
     lock_drop(&span.lock);
     return moved ? (void *)address_of(first) : NULL;

@@ -432,18 +432,11 @@ static void test_refused_move(void **state)
     require_in_child(refuse_a_move, &unmaps_first);
 }
 
-static void refused_move_of_an_older_kernel(void **state)
+static void test_refused_move_of_an_older_kernel(void **state)
 {
     (void)state;
     bool unmaps_first = true;
     require_in_child(refuse_a_move, &unmaps_first);
-}
-
-static void test_refused_move_of_an_older_kernel(void **state)
-{
-    (void)state;
-    expect_known_fault(refused_move_of_an_older_kernel,
-                       "span_move files the destination of a refused move as clean, though kernels before 6.17 unmapped it");
 }
 
 /* In a reserved window every address stays ours: a hole would be given to the next mmap of the program, and mapped over
@@ -462,17 +455,10 @@ static void move_in_reservation(void *arg)
     REQUIRE(got == MAP_FAILED);
 }
 
-static void move_keeps_the_reservation(void **state)
-{
-    (void)state;
-    require_in_child(move_in_reservation, NULL);
-}
-
 static void test_move_keeps_the_reservation(void **state)
 {
     (void)state;
-    expect_known_fault(move_keeps_the_reservation,
-                       "span_move leaves a hole in a reserved window");
+    require_in_child(move_in_reservation, NULL);
 }
 
 static void purge_by_age(void *arg)
