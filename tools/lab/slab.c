@@ -388,17 +388,37 @@ static size_t grains_for(unsigned class, uint32_t slots)
     return align_up(slots * class_bytes(class), grain_bytes) >> grain_shift;
 }
 
-/* Fewer slots than planned if that saves the heap from growing: a hole that holds some is used
- * before the break moves. */
+/* The largest free run below `most` grains that has at least `least`, or NULL. */
+static struct free_run *search_below(struct slab_heap *slab, size_t most, size_t least)
+{
+    const unsigned start = list_for(most);
+    for (unsigned word = start / 64 + 1; word-- > 0;) {
+        uint64_t left = slab->nonempty[word];
+        if (word == start / 64)
+            left &= (UINT64_C(1) << (start % 64)) - 1;
+        if (left == 0)
+            continue;
+        const unsigned list = word * 64 + 63 - (unsigned)__builtin_clzll(left);
+        engine_turn(&slab->engine, list);
+        return slab->lists[list]->n_grains >= least ? slab->lists[list] : NULL;
+    }
+    return NULL;
+}
+
+/* Fewer slots than planned if that saves the heap from growing: a hole that holds some is used, as
+ * a whole, before the break moves. */
 static uint32_t slots_for_next_slab(struct slab_heap *slab, unsigned class)
 {
     const size_t least = 1 + (least_slab_bytes - 1) / class_bytes(class);
     size_t planned = slab->live_slots[class] / growth_share;
     planned = planned < least ? least : planned > most_slots ? most_slots : planned;
-    for (size_t slots = planned; slots >= least; slots /= 2)
-        if (search(slab, grains_for(class, (uint32_t)slots)) != NULL)
-            return (uint32_t)slots;
-    return (uint32_t)planned;
+    if (search(slab, grains_for(class, (uint32_t)planned)) != NULL)
+        return (uint32_t)planned;
+    const struct free_run *hole = search_below(slab, grains_for(class, (uint32_t)planned),
+                                               grains_for(class, (uint32_t)least));
+    if (hole == NULL)
+        return (uint32_t)planned;
+    return (uint32_t)((hole->n_grains << grain_shift) / class_bytes(class));
 }
 
 static struct record *open_slab(struct slab_heap *slab, unsigned class)
