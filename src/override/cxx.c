@@ -17,15 +17,18 @@ typedef new_handler (*get_new_handler)(void);
 /* std::get_new_handler() and std::__throw_bad_alloc(), if the C++ library is loaded for all to see. */
 extern new_handler _ZSt15get_new_handlerv(void) __attribute__((weak));
 extern void _ZSt17__throw_bad_allocv(void) __attribute__((weak));
-extern void *dlopen(const char *name, int flags) __attribute__((weak));
 extern void *dlsym(void *library, const char *name) __attribute__((weak));
 
-/* A private copy of the C++ library, loaded by some plug-in. */
+/* A private copy of the C++ library, loaded by some plug-in. dlopen itself is looked up by name, because the mention of
+ * it would make every static link print a warning. */
 static void *find_private(const char *symbol)
 {
-    if (dlopen == NULL || dlsym == NULL)
+    void *(*open_library)(const char *name, int flags) = NULL;
+    if (dlsym != NULL)
+        open_library = (void *(*)(const char *, int))dlsym(RTLD_DEFAULT, "dlopen");
+    if (open_library == NULL)
         return NULL;
-    void *library = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
+    void *library = open_library("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
     return library != NULL ? dlsym(library, symbol) : NULL;
 }
 
