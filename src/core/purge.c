@@ -114,10 +114,11 @@ size_t purge_all(void)
     return purge_pass(0);
 }
 
-/* By the third pass that gave nothing back, all that was free has grown old enough: what is left cannot be purged. */
-static bool helper_is_done(int *quiet, size_t given_back)
+/* By the third pass in a row that gave nothing back and before which little was freed, all that was free has grown old
+ * enough: what is left cannot be purged. */
+static bool helper_is_done(int *quiet, size_t noted_before, size_t given_back)
 {
-    bool found_nothing = given_back == 0 && atomic_load_relaxed(&purge.noted) < NOTE_BYTES;
+    bool found_nothing = given_back == 0 && noted_before < NOTE_BYTES;
     *quiet = found_nothing ? *quiet + 1 : 0;
     return *quiet >= QUIET_PASSES || conf.purge_delay <= 0;
 }
@@ -131,7 +132,8 @@ static void helper_main(void *unused)
     for (;;) {
         int delay = conf.purge_delay > 1 ? conf.purge_delay : 2;
         os->wait(&never_woken, 0, delay / 2);
-        if (!helper_is_done(&quiet, purge_pass((uint64_t)delay)))
+        size_t noted = atomic_load_relaxed(&purge.noted); /* the pass starts a new count */
+        if (!helper_is_done(&quiet, noted, purge_pass((uint64_t)delay)))
             continue;
         /* Pairs with purge_note: either it sees that nobody serves, or we see what it noted. */
         atomic_exchange_full(&purge.helper_serving, 0U);

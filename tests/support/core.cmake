@@ -10,7 +10,8 @@ if(NOT TARGET ration_testcore)
   set(ration_testcore_flags -O1 -g -fvisibility=hidden -ftls-model=initial-exec -fno-builtin-malloc
     -fno-builtin-calloc -fno-builtin-realloc -fno-builtin-free)
   add_library(ration_testcore STATIC ${ration_testcore_sources}
-    ${CMAKE_CURRENT_LIST_DIR}/fake_os.c ${CMAKE_CURRENT_LIST_DIR}/unit.c)
+   
+    ${CMAKE_CURRENT_LIST_DIR}/fake_os.c ${CMAKE_CURRENT_LIST_DIR}/heap.c ${CMAKE_CURRENT_LIST_DIR}/unit.c)
   target_include_directories(ration_testcore PUBLIC ${core_dir} ${PROJECT_SOURCE_DIR}/include
                              ${PROJECT_SOURCE_DIR}/tests)
   target_compile_options(ration_testcore PRIVATE ${ration_testcore_flags})

@@ -180,7 +180,10 @@ static uint32_t fake_thread_id(void)
 static bool fake_helper_start(void (*entry)(void *), void *arg, void *stack, size_t stack_bytes,
                               uint32_t *alive)
 {
-    return !fails(ENTRY_HELPER_START) && os_linux.helper_start(entry, arg, stack, stack_bytes, alive);
+    if (fails(ENTRY_HELPER_START))
+        return false;
+    fake.helper_entry = entry;
+    return fake.capture_helper || os_linux.helper_start(entry, arg, stack, stack_bytes, alive);
 }
 
 static int64_t fake_read_file(const char *path, char *buffer, size_t n)

@@ -65,6 +65,9 @@ struct fake_os {
     unsigned long message_writes;
 
     jmp_buf *abort_to; /* abort() jumps here with 1; null: the process exits with FAKE_ABORT_STATUS */
+    bool capture_helper; /* helper_start starts nothing, and leaves helper_entry to the test */
+    void (*helper_entry)(void *arg);
+    const int *script; /* for on_wait */
     void (*on_wait)(uint32_t *word, uint32_t expected, int timeout_ms);
 
     const char *file_path; /* read_file answers file_text for this path, and nothing else */

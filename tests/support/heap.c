@@ -1,0 +1,101 @@
+#include "support/heap.h"
+
+#include "cache/cache.h"
+#include "conf/conf.h"
+#include "inspect/tally.h"
+#include "slab/shelf.h"
+#include "span/span.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static char broken_text[64];
+
+static const char *name_broken(char structure, int number, const char *where, unsigned index)
+{
+    snprintf(broken_text, sizeof broken_text, "%c%d%s%u", structure, number, where, index);
+    return broken_text;
+}
+
+static void check_one_cache(struct cache *cache, void *arg)
+{
+    int broken = cache_check(cache);
+    if (broken != 0)
+        *(int *)arg = broken;
+}
+
+static const char *check_slabs(void)
+{
+    for (size_t u = 0; u < window.unit_count; u++) {
+        const struct slab *s = window.map[u];
+        int broken = s != &no_slab && window_unit(s->base) == u ? slab_check(s) : 0;
+        if (broken != 0)
+            return name_broken('L', broken, " of a slab of class ", s->class_index);
+    }
+    for (unsigned c = 0; c < CLASS_COUNT; c++) {
+        int broken = shelf_check(c);
+        if (broken != 0)
+            return name_broken('L', broken, " on the shelf of class ", c);
+    }
+    return NULL;
+}
+
+const char *heap_broken(void)
+{
+    int broken = window_check(slab_covers);
+    if (broken != 0)
+        return name_broken('I', broken, " of window ", 0);
+    if (window.base != 0)
+        broken = span_check();
+    if (broken != 0)
+        return name_broken('S', broken, " of span ", 0);
+    const char *text = check_slabs();
+    if (text != NULL)
+        return text;
+    cache_visit(check_one_cache, &broken);
+    return broken != 0 ? name_broken('C', broken, " of cache ", 0) : NULL;
+}
+
+/* Not the bytes of any one block size: eight bytes at a time would leave the last ones out. */
+static unsigned char pattern_byte(uint64_t key, size_t i)
+{
+    uint64_t x = (key + i / 8) * 0x9e3779b97f4a7c15U;
+    return (unsigned char)(x >> (8 * (i % 8)));
+}
+
+void pattern_write(void *p, size_t n, uint64_t key)
+{
+    unsigned char *bytes = p;
+    for (size_t i = 0; i < n; i++)
+        bytes[i] = pattern_byte(key, i);
+}
+
+bool pattern_is(const void *p, size_t n, uint64_t key)
+{
+    const unsigned char *bytes = p;
+    for (size_t i = 0; i < n; i++) {
+        if (bytes[i] != pattern_byte(key, i))
+            return false;
+    }
+    return true;
+}
+
+static void count_block(uintptr_t block, size_t usable, void *arg)
+{
+    (void)block;
+    (void)usable;
+    ++*(size_t *)arg;
+}
+
+size_t heap_live_blocks(void)
+{
+    size_t n = 0;
+    if (window.base != 0)
+        tally_visit_blocks(0, SIZE_MAX, count_block, &n);
+    return n;
+}
+
+void heap_go_on_after_misuse(void)
+{
+    conf.on_error = ON_ERROR_REPORT;
+}

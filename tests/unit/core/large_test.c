@@ -1,0 +1,157 @@
+/* core/large: sizes, alignment, zero memory, every way to resize, and each of them refused. */
+#include "core/large.h"
+
+#include "base/bits.h"
+#include "core/core.h"
+#include "slab/slab.h"
+#include "span/span.h"
+#include "support/heap.h"
+
+#include <errno.h>
+#include <string.h>
+
+static size_t page;
+
+static void start(void)
+{
+    fake_os_install();
+    REQUIRE(span_open(&no_slab));
+    page = os->page_bytes();
+}
+
+static void allocate(void *arg)
+{
+    (void)arg;
+    start();
+    static const size_t sizes[] = {0, 1, 4095, 4096, 4097, 16385, 65535, 65536, 1000000, 10000000};
+    for (size_t align = 1; align <= MIB(256); align *= 4) {
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            unsigned char *p = large_alloc(sizes[i], align, true);
+            REQUIRE(p != NULL && (uintptr_t)p % max_size(align, page) == 0);
+            REQUIRE(large_bytes(p) == align_up(max_size(sizes[i], 1), page));
+            for (size_t k = 0; k < sizes[i]; k += 509)
+                REQUIRE(p[k] == 0);
+            memset(p, 0xee, large_bytes(p));
+            REQUIRE(large_bytes(p + page) == 0 && large_bytes(p + 1) == 0 && !large_free(p + 16));
+            if (large_bytes(p) > page)
+                REQUIRE(!large_free(p + page));
+            REQUIRE(large_free(p) && !large_free(p) && large_bytes(p) == 0);
+        }
+    }
+    REQUIRE(!large_free(&page) && !large_free((void *)UINTPTR_MAX) && large_bytes(NULL) == 0);
+    REQUIRE(span_check() == 0);
+}
+
+static void test_alloc(void **state)
+{
+    (void)state;
+    require_in_child(allocate, NULL);
+}
+
+/* Grows and shrinks at random; the contents follow, whatever way it takes and whatever is refused.
+ */
+static void resize_at_random(void *arg)
+{
+    unsigned refuse = *(const unsigned *)arg;
+    start();
+    fake.refuse |= refuse;
+    enum { LIVE = 12 };
+    unsigned char *live[LIVE];
+    size_t sizes[LIVE];
+    struct chance chance = {chance_seed() + refuse};
+    for (int i = 0; i < LIVE; i++) {
+        sizes[i] = 20000;
+        live[i] = large_alloc(sizes[i], 1, false);
+        pattern_write(live[i], sizes[i], (uint64_t)i << 32);
+    }
+    for (int step = 0; step < 400; step++) {
+        size_t i = chance_below(&chance, LIVE);
+        size_t n =
+            SMALL_MAX + 1 + chance_below(&chance, chance_below(&chance, 2) == 0 ? 60000 : 600000);
+        void *q = large_resize(live[i], large_bytes(live[i]), n);
+        if (n <= sizes[i])
+            REQUIRE(q == live[i]); /* shrinking never fails and never moves */
+        if (q == NULL)
+            continue;
+        live[i] = q;
+        REQUIRE(large_bytes(q) >= n && large_bytes(q) < n + page);
+        REQUIRE(pattern_is(q, min_size(n, sizes[i]), (uint64_t)i << 32));
+        pattern_write(q, n, (uint64_t)i << 32);
+        sizes[i] = n;
+        if (step % 50 == 0)
+            span_purge(fake.now_ms, 0, SIZE_MAX);
+        REQUIRE(span_check() == 0);
+    }
+    for (int i = 0; i < LIVE; i++)
+        REQUIRE(pattern_is(live[i], sizes[i], (uint64_t)i << 32) && large_free(live[i]));
+    REQUIRE(span_check() == 0);
+}
+
+static void test_resize(void **state)
+{
+    (void)state;
+    static unsigned refusals[] = {0, ENTRY_BIT(ENTRY_PAGES_MOVE), ENTRY_BIT(ENTRY_PAGES_PURGE),
+                                  ENTRY_BIT(ENTRY_PAGES_UNMAP),
+                                  ENTRY_BIT(ENTRY_PAGES_MOVE) | ENTRY_BIT(ENTRY_PAGES_UNMAP)};
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++)
+        require_in_child(resize_at_random, &refusals[i]);
+}
+
+static void move_pages(void *arg)
+{
+    (void)arg;
+    start();
+    size_t n = MIB(4);
+    unsigned char *p = large_alloc(n, 1, false);
+    void *behind = large_alloc(page, 1, false);
+    pattern_write(p, n, 5);
+    fake_os_clear();
+    unsigned char *q = large_resize(p, n, 3 * n);
+    REQUIRE(q != NULL && q != p && fake_os_calls(ENTRY_PAGES_MOVE) == 1);
+    REQUIRE(pattern_is(q, n, 5) && large_bytes(p) == 0 && large_bytes(behind) == page);
+    for (size_t i = n; i < 3 * n; i += 511)
+        REQUIRE(q[i] == 0);
+    REQUIRE(large_resize(q, 3 * n, (size_t)PTRDIFF_MAX + 1) == NULL);
+    REQUIRE(large_resize(q, 3 * n, PTRDIFF_MAX) == NULL && pattern_is(q, n, 5));
+    REQUIRE(span_check() == 0);
+}
+
+static void test_move(void **state)
+{
+    (void)state;
+    require_in_child(move_pages, NULL);
+}
+
+static void refuse(void *arg)
+{
+    (void)arg;
+    start();
+    void *p = large_alloc(page, 1, false);
+    errno = 0;
+    REQUIRE(large_alloc((size_t)PTRDIFF_MAX + 1, 1, false) == NULL && errno == ENOMEM);
+    REQUIRE(large_alloc(PTRDIFF_MAX, 4096, false) == NULL &&
+            large_alloc(SIZE_MAX, 1, true) == NULL);
+    REQUIRE(large_alloc(1, (size_t)1 << 62, false) == NULL);
+    fake.refuse |= ENTRY_BIT(ENTRY_PAGES_MAP);
+    errno = 0;
+    REQUIRE(large_alloc(MIB(100), 1, false) == NULL && errno == ENOMEM);
+    REQUIRE(large_resize(p, page, MIB(100)) == NULL && large_bytes(p) == page);
+    REQUIRE(span_check() == 0);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    require_in_child(refuse, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_alloc),
+        cmocka_unit_test(test_resize),
+        cmocka_unit_test(test_move),
+        cmocka_unit_test(test_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,314 @@
+/* core/purge: what is old goes back and what is young stays, under every setting; refused calls;
+ * the helper thread. */
+#include "core/purge.h"
+
+#include "conf/conf.h"
+#include "core/core.h"
+#include "core/fast_path.h"
+#include "span/span.h"
+#include "support/heap.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum { BLOCKS = 20000, SIZE = 1000 };
+static unsigned char *blocks[BLOCKS];
+
+static void start(int delay)
+{
+    fake_os_install();
+    heap_go_on_after_misuse();
+    conf.purge_delay = delay;
+    conf.purge_thread = 0;
+}
+
+static size_t resident_bytes(void)
+{
+    unsigned long all;
+    unsigned long resident = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    REQUIRE(f != NULL && fscanf(f, "%lu %lu", &all, &resident) == 2);
+    fclose(f);
+    return resident * os_linux.page_bytes();
+}
+
+static void allocate(void)
+{
+    for (size_t i = 0; i < BLOCKS; i++)
+        pattern_write(blocks[i] = malloc_fast(SIZE), SIZE, i);
+}
+
+static bool is_kept(size_t i)
+{
+    return i % 10 == 0;
+}
+
+/* Swiss cheese in rows: whole pages become free, whole slabs do not. */
+static void free_most(void)
+{
+    for (size_t i = 0; i < BLOCKS; i++) {
+        if (!is_kept(i / 8))
+            free_fast(blocks[i]);
+    }
+}
+
+static void require_kept(void)
+{
+    for (size_t i = 0; i < BLOCKS; i++)
+        REQUIRE(!is_kept(i / 8) || pattern_is(blocks[i], SIZE, i));
+    REQUIRE_SOUND();
+}
+
+static void free_everything(void)
+{
+    for (size_t i = 0; i < BLOCKS; i++) {
+        if (is_kept(i / 8))
+            free_fast(blocks[i]);
+    }
+}
+
+static void give_back_by_age(void *arg)
+{
+    (void)arg;
+    start(500);
+    allocate();
+    size_t full = resident_bytes();
+    free_most();
+    fake.now_ms += 499;
+    fake_os_clear();
+    purge_note(MIB(2));
+    REQUIRE(fake_os_calls(ENTRY_PAGES_PURGE) == 0 ||
+            resident_bytes() + MIB(1) > full); /* too young */
+    fake.now_ms += 600;
+    purge_note(MIB(2));
+    REQUIRE(resident_bytes() + MIB(10) < full); /* of 18 MB in free blocks */
+    require_kept();
+    fake_os_clear();
+    purge_note(MIB(2)); /* no second pass in the same moment */
+    REQUIRE(fake_os_calls(ENTRY_PAGES_PURGE) == 0);
+    free_everything();
+    REQUIRE_SOUND();
+    REQUIRE(heap_live_blocks() == 0);
+}
+
+static void test_by_age(void **state)
+{
+    (void)state;
+    require_in_child(give_back_by_age, NULL);
+}
+
+static void give_back_never(void *arg)
+{
+    (void)arg;
+    start(-1);
+    allocate();
+    fake_os_clear();
+    free_most();
+    fake.now_ms += 1000000;
+    for (int i = 0; i < 10; i++)
+        purge_note(MIB(100));
+    REQUIRE(fake.purged_count == 0 && fake_os_calls(ENTRY_PAGES_UNMAP) == 0);
+    REQUIRE(purge_all() > MIB(10)); /* asked for, it does */
+    require_kept();
+}
+
+static void test_never(void **state)
+{
+    (void)state;
+    require_in_child(give_back_never, NULL);
+}
+
+static void give_back_at_once(void *arg)
+{
+    (void)arg;
+    start(0);
+    allocate();
+    size_t full = resident_bytes();
+    free_most(); /* the clock stands still */
+    REQUIRE(resident_bytes() + MIB(10) < full);
+    require_kept();
+}
+
+static void test_at_once(void **state)
+{
+    (void)state;
+    require_in_child(give_back_at_once, NULL);
+}
+
+/* Whatever the system does not take back stays valid, and goes back the next time. */
+static void refuse_purges(void *arg)
+{
+    unsigned long n = *(const unsigned long *)arg;
+    start(500);
+    allocate();
+    free_most();
+    core_trim(); /* leases are back on their shelves */
+    allocate();
+    free_most();
+    fake_os_fail(ENTRY_BIT(ENTRY_PAGES_PURGE) | ENTRY_BIT(ENTRY_PAGES_UNMAP), n, n == 1);
+    purge_all();
+    require_kept();
+    fake_os_fail(0, 0, false);
+    purge_all();
+    REQUIRE(span_dirty_bytes() == 0);
+    require_kept();
+    REQUIRE(purge_all() == 0);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    for (unsigned long n = 1; n <= 6; n++)
+        require_in_child(refuse_purges, &n);
+}
+
+/* Purged pages are handed out again, as zero memory where calloc trusts it. */
+static void use_again(void *arg)
+{
+    (void)arg;
+    start(500);
+    allocate();
+    free_most();
+    core_trim();
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < BLOCKS; i++) {
+            if (is_kept(i / 8))
+                continue;
+            blocks[i] = core_calloc(1, SIZE);
+            for (size_t k = 0; k < SIZE; k++)
+                REQUIRE(blocks[i][k] == 0);
+            memset(blocks[i], 0xff, SIZE);
+        }
+        require_kept();
+        free_most();
+        core_trim();
+    }
+}
+
+static void test_use_again(void **state)
+{
+    (void)state;
+    require_in_child(use_again, NULL);
+}
+
+static void nap(long ms)
+{
+    struct timespec t = {ms / 1000, ms % 1000 * 1000000};
+    nanosleep(&t, NULL);
+}
+
+/* The real helper: an idle process gives back by itself, and then has no thread more than before.
+ */
+static void idle(void *arg)
+{
+    (void)arg;
+    start(40);
+    conf.purge_thread = 1;
+    fake.refuse = 0;
+    fake.clock_by_hand = false;
+    for (int round = 0; round < 3; round++) {
+        allocate();
+        size_t full = resident_bytes();
+        free_most();
+        REQUIRE(fake_os_calls(ENTRY_HELPER_START) >= 1);
+        for (int i = 0; i < 200 && resident_bytes() + MIB(10) > full; i++)
+            nap(20);
+        REQUIRE(resident_bytes() + MIB(10) <= full);
+        require_kept();
+        free_everything();
+    }
+    for (int i = 0; i < 400; i++) {
+        unsigned long threads = 0;
+        char line[256];
+        FILE *f = fopen("/proc/self/status", "re");
+        while (f != NULL && fgets(line, sizeof line, f) != NULL)
+            sscanf(line, "Threads: %lu", &threads);
+        fclose(f);
+        if (threads == 1)
+            return;
+        nap(20);
+    }
+    REQUIRE(!"the helper goes when nothing is left to do");
+}
+
+static void test_idle(void **state)
+{
+    (void)state;
+    require_in_child(idle, NULL);
+}
+
+/* The helper as a script: what happens in each of its sleeps. Much is freed just before the pass
+ * after which it would have gone for want of work: it stays until that is old enough. */
+static int sleeps;
+
+static void sleep_by_script(uint32_t *word, uint32_t expected, int timeout_ms)
+{
+    (void)word;
+    (void)expected;
+    fake.now_ms += (unsigned)timeout_ms;
+    sleeps++;
+    if (sleeps == *fake.script)
+        free_most();
+    REQUIRE(sleeps < 50);
+}
+
+static void free_late(void *arg)
+{
+    start(40);
+    conf.purge_thread = 1;
+    fake.refuse = 0;
+    fake.capture_helper = true;
+    fake.on_wait = sleep_by_script;
+    fake.script = arg;
+    allocate();
+    size_t full = resident_bytes();
+    purge_note(MIB(2));
+    REQUIRE(fake.helper_entry != NULL);
+    fake.helper_entry(NULL); /* until it goes */
+    REQUIRE(sleeps >= *fake.script && resident_bytes() + MIB(10) < full);
+    require_kept();
+}
+
+static void test_free_late(void **state)
+{
+    (void)state;
+    for (int when = 1; when <= 3; when++)
+        require_in_child(free_late, &when);
+}
+
+/* A system that refuses the helper: asked once, then the freeing threads do it. */
+static void without_helper(void *arg)
+{
+    (void)arg;
+    start(100);
+    conf.purge_thread = 1;
+    for (int round = 0; round < 3; round++) {
+        allocate();
+        size_t full = resident_bytes();
+        free_most();
+        fake.now_ms += 1000;
+        purge_note(MIB(2));
+        REQUIRE(resident_bytes() + MIB(10) < full);
+        require_kept();
+        free_everything();
+    }
+    REQUIRE(fake_os_calls(ENTRY_HELPER_START) == 1);
+}
+
+static void test_without_helper(void **state)
+{
+    (void)state;
+    require_in_child(without_helper, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_by_age),    cmocka_unit_test(test_never),
+        cmocka_unit_test(test_at_once),   cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_use_again), cmocka_unit_test(test_idle),
+        cmocka_unit_test(test_free_late), cmocka_unit_test(test_without_helper),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,335 @@
+/* os/os_linux: every entry of the platform table against the kernel, and the rule that errno is
+ * never touched. */
+#include "base/bits.h"
+#include "os/os.h"
+#include "support/unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static size_t page;
+
+static int setup(void **state)
+{
+    (void)state;
+    page = os_linux.page_bytes();
+    errno = 777;
+    return 0;
+}
+
+static int errno_is_untouched(void **state)
+{
+    (void)state;
+    return errno == 777 ? 0 : -1;
+}
+
+static size_t resident_pages(void *start, size_t pages)
+{
+    unsigned char there[64];
+    REQUIRE(pages <= sizeof there && mincore(start, pages * page, there) == 0);
+    size_t n = 0;
+    for (size_t i = 0; i < pages; i++)
+        n += there[i] & 1;
+    return n;
+}
+
+static void require_zero(const char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        REQUIRE(p[i] == 0);
+}
+
+static void test_page_bytes(void **state)
+{
+    (void)state;
+    assert_int_equal(page, sysconf(_SC_PAGESIZE));
+    assert_ptr_equal(os, &os_linux);
+}
+
+static void test_map(void **state)
+{
+    (void)state;
+    char *p = os_linux.pages_map((void *)page, 4 * page, OS_MAP_ANYWHERE);
+    assert_non_null(p);
+    require_zero(p, 4 * page);
+    memset(p, 1, 4 * page);
+    assert_null(os_linux.pages_map(p + page, page, OS_MAP_EXACT)); /* taken */
+    assert_int_equal(p[page], 1);
+    assert_ptr_equal(os_linux.pages_map(p + page, page, OS_MAP_OVER), p + page);
+    require_zero(p + page, page);
+    assert_int_equal(p[0] + p[2 * page], 2);
+    assert_true(os_linux.pages_unmap(p + page, page));
+    assert_ptr_equal(os_linux.pages_map(p + page, page, OS_MAP_EXACT), p + page);
+    memset(p + page, 1, page);
+    assert_true(os_linux.pages_unmap(p, 4 * page));
+    assert_false(os_linux.pages_unmap(p + 1, page));
+    assert_null(os_linux.pages_map(NULL, SIZE_MAX / 2 + 1, OS_MAP_ANYWHERE));
+}
+
+static void touch(void *p)
+{
+    *(volatile char *)p = 1;
+}
+
+static void test_reserve(void **state)
+{
+    (void)state;
+    char *p = os_linux.pages_map(NULL, MIB(64), OS_MAP_RESERVE);
+    assert_non_null(p);
+    int status = run_in_child(touch, p);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+    assert_ptr_equal(os_linux.pages_map(p + MIB(1), page, OS_MAP_OVER), p + MIB(1));
+    touch(p + MIB(1));
+    assert_true(os_linux.pages_unmap(p, MIB(64)));
+    errno = 777; /* fork may have set it */
+}
+
+/* One range, two, and more than one system call takes; ranges apart and touching. */
+static void test_purge(void **state)
+{
+    (void)state;
+    enum { PAGES = 1200 };
+    char *p = os_linux.pages_map(NULL, PAGES * page, OS_MAP_ANYWHERE);
+    static struct os_range ranges[PAGES / 2];
+    static const size_t counts[] = {0, 1, 2, 255, 256, 257, PAGES / 2};
+    for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {
+        memset(p, 1, PAGES * page);
+        for (size_t i = 0; i < counts[k]; i++)
+            ranges[i] = (struct os_range){p + 2 * i * page, page};
+        assert_int_equal(os_linux.pages_purge(ranges, counts[k]), counts[k]);
+        for (size_t i = 0; i < counts[k]; i++) {
+            assert_int_equal(resident_pages(p + 2 * i * page, 1), 0);
+            assert_int_equal(p[(2 * i + 1) * page], 1);
+            require_zero(p + 2 * i * page, page);
+        }
+    }
+    /* a range that is not mapped ends it: the ones before are done, and counted */
+    memset(p, 1, PAGES * page);
+    assert_true(os_linux.pages_unmap(p + 4 * page, page));
+    for (size_t i = 0; i < 5; i++)
+        ranges[i] = (struct os_range){p + 2 * i * page, page};
+    assert_int_equal(os_linux.pages_purge(ranges, 5), 2);
+    require_zero(p, page);
+    require_zero(p + 2 * page, page);
+    assert_int_equal(p[6 * page], 1);
+    os_linux.pages_unmap(p, PAGES * page);
+}
+
+static void test_move(void **state)
+{
+    (void)state;
+    char *from = os_linux.pages_map(NULL, 4 * page, OS_MAP_ANYWHERE);
+    char *to = os_linux.pages_map(NULL, 8 * page, OS_MAP_ANYWHERE);
+    memset(from, 7, 4 * page);
+    memset(to, 9, 8 * page);
+    assert_true(os_linux.pages_move(from, 4 * page, to, 4 * page));
+    for (size_t i = 0; i < 8 * page; i++)
+        assert_int_equal(to[i], i < 4 * page ? 7 : 9);
+    assert_ptr_equal(os_linux.pages_map(from, 4 * page, OS_MAP_EXACT),
+                     from); /* its addresses are free */
+    assert_false(os_linux.pages_move(from + 1, page, to, page));
+    os_linux.pages_unmap(from, 4 * page);
+    os_linux.pages_unmap(to, 8 * page);
+}
+
+static void test_advice(void **state)
+{
+    (void)state;
+    os_linux.pages_no_huge(NULL, page); /* refused, and no matter */
+    char line[64] = "";
+    FILE *f = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "re");
+    bool always =
+        f != NULL && fgets(line, sizeof line, f) != NULL && strstr(line, "[always]") != NULL;
+    if (f != NULL)
+        fclose(f);
+    errno = 777;
+    assert_int_equal(os_linux.huge_pages_unasked(), always);
+}
+
+static void limit_addresses(void *arg)
+{
+    (void)arg;
+    REQUIRE(os_linux.address_space_limit() == SIZE_MAX);
+    struct rlimit limit = {.rlim_cur = 123456789, .rlim_max = RLIM_INFINITY};
+    REQUIRE(setrlimit(RLIMIT_AS, &limit) == 0);
+    REQUIRE(os_linux.address_space_limit() == 123456789);
+}
+
+static void test_limit(void **state)
+{
+    (void)state;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur != RLIM_INFINITY)
+        skip();
+    require_in_child(limit_addresses, NULL);
+    errno = 777;
+}
+
+static void test_clock(void **state)
+{
+    (void)state;
+    uint64_t before = os_linux.now_ms();
+    struct timespec t = {0, 50000000};
+    nanosleep(&t, NULL);
+    uint64_t after = os_linux.now_ms();
+    assert_true(after >= before + 40 && after < before + 5000);
+}
+
+static void test_random(void **state)
+{
+    (void)state;
+    unsigned char a[48] = {0};
+    unsigned char b[48] = {0};
+    os_linux.random(a, 40);
+    os_linux.random(b, 40);
+    assert_memory_not_equal(a, b, 40);
+    for (int i = 40; i < 48; i++)
+        assert_int_equal(a[i], 0);
+}
+
+static void test_write_error(void **state)
+{
+    (void)state;
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    int saved = dup(2);
+    dup2(ends[1], 2);
+    os_linux.write_error("some words", 10);
+    dup2(saved, 2);
+    close(saved);
+    close(ends[1]);
+    char got[32] = "";
+    assert_int_equal(read(ends[0], got, sizeof got), 10);
+    assert_string_equal(got, "some words");
+    close(ends[0]);
+    saved = dup(2);
+    close(2);
+    os_linux.write_error("nobody listens", 14); /* and it comes back */
+    dup2(saved, 2);
+    close(saved);
+    assert_int_equal(errno, 777);
+}
+
+static void end_by_abort(void *arg)
+{
+    (void)arg;
+    os_linux.abort();
+}
+
+static void test_abort(void **state)
+{
+    (void)state;
+    int status = run_in_child(end_by_abort, NULL);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    errno = 777;
+}
+
+static uint32_t word;
+
+static void *wake_later(void *arg)
+{
+    (void)arg;
+    struct timespec t = {0, 30000000};
+    nanosleep(&t, NULL);
+    __atomic_store_n(&word, 2, __ATOMIC_RELEASE);
+    os_linux.wake_one(&word);
+    return NULL;
+}
+
+static void test_wait(void **state)
+{
+    (void)state;
+    word = 1;
+    os_linux.wait(&word, 5, -1); /* another value: does not sleep */
+    uint64_t before = os_linux.now_ms();
+    os_linux.wait(&word, 1, 60);
+    assert_true(os_linux.now_ms() + 10 >= before + 60);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, wake_later, NULL), 0);
+    while (__atomic_load_n(&word, __ATOMIC_ACQUIRE) == 1)
+        os_linux.wait(&word, 1, -1);
+    pthread_join(thread, NULL);
+}
+
+static void test_thread_id(void **state)
+{
+    (void)state;
+    assert_int_equal(os_linux.thread_id(), syscall(SYS_gettid));
+}
+
+static unsigned char stack[32768] __attribute__((aligned(64)));
+static uint32_t alive;
+static uint32_t helper_id;
+static uint64_t helper_mask;
+
+static void help(void *arg)
+{
+    helper_id = os_linux.thread_id();
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, NULL, &helper_mask, 8);
+    uint32_t never = 0;
+    os_linux.wait(&never, 0, 20);
+    __atomic_store_n((uint32_t *)arg, 99, __ATOMIC_RELEASE);
+}
+
+static void test_helper(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 20; i++) { /* the same stack again, once the last one is gone */
+        uint32_t result = 0;
+        sigset_t before;
+        sigset_t after;
+        pthread_sigmask(SIG_SETMASK, NULL, &before);
+        alive = 1;
+        assert_true(os_linux.helper_start(help, &result, stack, sizeof stack, &alive));
+        pthread_sigmask(SIG_SETMASK, NULL, &after);
+        assert_memory_equal(&before, &after, 8);
+        while (__atomic_load_n(&alive, __ATOMIC_ACQUIRE) != 0)
+            syscall(SYS_futex, &alive, 0 /* FUTEX_WAIT, shared: the kernel wakes so */, 1, NULL,
+                    NULL, 0);
+        assert_int_equal(result, 99);
+        assert_int_not_equal(helper_id, os_linux.thread_id());
+        assert_int_equal(helper_mask & 0xff, 0xff); /* no signal of the program runs there */
+    }
+    errno = 777;
+}
+
+static void test_read_file(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/ration_file_XXXXXX";
+    int fd = mkstemp(path);
+    assert_int_equal(write(fd, "0123456789", 10), 10);
+    close(fd);
+    char got[16] = "";
+    assert_int_equal(os_linux.read_file(path, got, sizeof got), 10);
+    assert_string_equal(got, "0123456789");
+    char some[5] = "....";
+    assert_int_equal(os_linux.read_file(path, some, 3), 3);
+    assert_string_equal(some, "012.");
+    unlink(path);
+    assert_int_equal(os_linux.read_file(path, got, sizeof got), -1);
+    assert_int_equal(errno, 777);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, errno_is_untouched)
+    const struct CMUnitTest tests[] = {
+        TEST(test_page_bytes), TEST(test_map),    TEST(test_reserve),     TEST(test_purge),
+        TEST(test_move),       TEST(test_advice), TEST(test_limit),       TEST(test_clock),
+        TEST(test_random),     TEST(test_abort),  TEST(test_write_error), TEST(test_wait),
+        TEST(test_thread_id),  TEST(test_helper), TEST(test_read_file),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
