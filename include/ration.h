@@ -9,6 +9,7 @@
 #include <ration/frame.h>
 #include <ration/heap.h>
 #include <ration/pool.h>
+#include <ration/private.h>
 #include <ration/tlsf.h>
 
 #endif

@@ -75,19 +75,28 @@ void ration_frame_end(struct ration_frame *frame);
 
 /* --- the process's malloc --- */
 
-/* Puts this thread's malloc, calloc, realloc, aligned_alloc and operator new under the frame until
- * it ends. Returns 0, or -1 if the core of ration is not in the program (it must be linked or
- * preloaded). */
+/* Puts this thread's malloc, calloc, realloc, aligned_alloc and the like, and operator new, under
+ * the frame until it ends. Returns 0, or -1 if nothing in the program can tell: link
+ * libration-frame.a with `-Wl,-u,ration_malloc_hooks_set` (it passes every call on to the next
+ * malloc: that of a preloaded libration or of the C library).
+ *
+ * In mode ARENA a block outlives the frame no more than any other block of the arena: what the
+ * frame allocates must be freed inside it, or never. A realloc of an older block moves it into the
+ * arena. */
 int ration_frame_cover_malloc(struct ration_frame *frame);
 
-/* The seam to the core. The core defines ration_malloc_hooks_set(), which heaps refer to weakly.
- * While a table is set, the core calls `alloc` before it serves any allocation of any thread, and
- * hands out what it returns unless that is NULL; and it calls `free` before it rejects a pointer
- * that is not its own (true: it is dealt with). NULL ends both. The core must not hold a lock
- * during the calls, and the calls never call malloc. */
+/* The seam to whoever defines malloc: it defines ration_malloc_hooks_set(), to which heaps refer
+ * weakly. While a table is set, it calls `alloc` before it serves any allocation of any thread, and
+ * hands out what that returns unless it is NULL; it calls `free` and `resize` before it looks at a
+ * block, and is done if they return true. NULL ends all. It must not hold a lock during the calls;
+ * the calls never call malloc. */
 struct ration_malloc_hooks {
     void *(*alloc)(size_t size, size_t alignment, const void *caller);
     bool (*free)(void *block);
+    /* True: `*result` is what realloc returns. */
+    bool (*resize)(void *block, size_t size, const void *caller, void **result);
+    /* True: `*bytes` is what malloc_usable_size returns. */
+    bool (*usable_size)(const void *block, size_t *bytes);
 };
 
 int ration_malloc_hooks_set(const struct ration_malloc_hooks *hooks) __attribute__((weak));

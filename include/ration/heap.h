@@ -1,10 +1,10 @@
 /* A heap: an object from which a program allocates. One handle and one set of operations for all
  * kinds.
  *
- * The kinds are fit.h, buddy.h, tlsf.h, pool.h, arena.h and coro.h. Each has a struct of its own
- * whose first member is a `struct ration_heap heap`; pass `&x.heap` to the functions below. The
- * caller owns that struct and the memory behind it, and keeps both in place (a heap is never copied
- * or moved) until ration_heap_destroy().
+ * The kinds are fit.h, buddy.h, tlsf.h, pool.h, arena.h, private.h and coro.h. Each has a struct of
+ * its own whose first member is a `struct ration_heap heap`; pass `&x.heap` to the functions below.
+ * The caller owns that struct and the memory behind it, and keeps both in place (a heap is never
+ * copied or moved) until ration_heap_destroy().
  *
  * No operation calls malloc, reads errno or needs an operating system, unless the header of the
  * kind says so.
@@ -101,6 +101,7 @@ struct ration_finding {
 
 struct ration_heap;
 struct ration_frame;
+struct ration_misuse;
 
 /* The operations of one kind. A program may write its own kind; each function has the contract of
  * the ration_heap_… function of the same name, minus what that function says it checks itself. */
@@ -127,8 +128,10 @@ struct ration_heap {
     struct ration_passthrough *through;  /* set: every block comes from plain malloc */
     struct ration_heap *next_published;  /* list of ration_heap_publish() */
     struct ration_heap **published_here; /* link that points at this heap; NULL: not published */
-    size_t default_alignment;            /* of ration_heap_alloc(), bytes */
-    bool is_shared;                      /* any number of threads at once */
+    struct ration_misuse
+        *caught;              /* set: a misuse is kept here for the owner of this heap to report */
+    size_t default_alignment; /* of ration_heap_alloc(), bytes */
+    bool is_shared;           /* any number of threads at once */
 };
 
 /* A row of tagged blocks; private to heaps (fit, TLSF). */
@@ -197,7 +200,7 @@ void ration_heap_stats(const struct ration_heap *heap, struct ration_heap_stats 
 void ration_heap_destroy(struct ration_heap *heap);
 
 /* The name given at the start ("unnamed" if none) and the kind: "fit", "buddy", "tlsf", "pool",
- * "arena", "stacks". */
+ * "arena", "private", "stacks"; "passthrough" while blocks come from plain malloc. */
 const char *ration_heap_name(const struct ration_heap *heap);
 const char *ration_heap_kind(const struct ration_heap *heap);
 
@@ -216,6 +219,11 @@ void ration_heap_unpublish(struct ration_heap *heap);
  * or destroy. Returns 0, or the first other value that `visit` returned. Statistics of a heap that
  * another thread is using are torn. */
 int ration_heaps_each(int (*visit)(struct ration_heap *heap, void *context), void *context);
+
+/* Writes a table of the published heaps to the file descriptor, a line each: name, kind, bytes,
+ * live bytes and their peak, live blocks, allocations, frees, failures. Returns 0, or -1 in a
+ * program without write(2). RATION=stats=1 in the environment prints it to stderr at exit. */
+int ration_heaps_print(int file);
 
 /* --- where kinds that grow get memory --- */
 

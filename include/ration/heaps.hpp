@@ -122,7 +122,8 @@ template <class T, class... Args> unique_ptr<T> make_unique(ration_heap &heap, A
     return unique_ptr<T>(place, deleter<T>(heap));
 }
 
-// Owns the struct of a heap and ends it. Made by the named kinds below; neither copied nor moved.
+// Owns the struct of a heap, publishes it (ration_heaps_print) and ends it. Made by the named kinds
+// below; neither copied nor moved.
 template <class Raw> class owner
 {
   public:
@@ -157,6 +158,7 @@ template <class Raw> class owner
         if (heap == nullptr)
             throw std::bad_alloc();
         started_ = true;
+        ration_heap_publish(&raw_.heap);
     }
 
     Raw raw_;
@@ -190,6 +192,21 @@ class tlsf : public owner<ration_tlsf>
     {
         expect_started(ration_tlsf_init(&raw_, buffer, bytes, &options));
     }
+};
+
+class private_heap : public owner<ration_private>
+{
+  public:
+    // limit_bytes 0: no limit.
+    explicit private_heap(const char *name = nullptr, std::size_t limit_bytes = 0)
+    {
+        ration_private_options options = {};
+        options.name = name;
+        options.limit_bytes = limit_bytes;
+        expect_started(ration_private_init(&raw_, &options));
+    }
+
+    std::size_t trim() noexcept { return ration_private_trim(&raw_); }
 };
 
 class arena : public owner<ration_arena>

@@ -88,7 +88,8 @@ struct ration_heap *ration_pool_init(struct ration_pool *pool,
                                      const struct ration_pool_options *options);
 
 /* Makes a pool whose struct and objects come from the process's malloc. NULL if there is no memory.
- * End it with ration_heap_destroy(&pool->heap). Needs a C library. */
+ * It is published (heap.h). End it
+ * with ration_heap_destroy(&pool->heap). Needs a C library. */
 struct ration_pool *ration_pool_create(const char *name, size_t object_bytes, size_t n_objects,
                                        unsigned flags);
 

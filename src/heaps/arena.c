@@ -715,6 +715,6 @@ struct ration_heap *ration_arena_init(struct ration_arena *arena,
                    : o->source == NULL ? o->buffer_bytes
                                        : HEAP_SIZE_MAX;
     ration_passthrough_begin(&arena->heap,
-                             (struct passthrough_limits){limit, HEAP_SIZE_MAX, SIZE_MAX});
+                             (struct passthrough_limits){limit, HEAP_SIZE_MAX, SIZE_MAX, 0});
     return &arena->heap;
 }

@@ -149,7 +149,7 @@ static void split_down(struct ration_buddy *buddy, size_t offset, unsigned from,
 
 static void *alloc_order(struct ration_buddy *buddy, unsigned order, uint64_t *steps)
 {
-    *steps = 1;
+    ++*steps;
     uint64_t fitting = order < RATION_BUDDY_LEVELS ? buddy->nonempty & (~(uint64_t)0 << order) : 0;
     if (fitting == 0)
         return NULL;
@@ -166,21 +166,28 @@ static void *alloc_order(struct ration_buddy *buddy, unsigned order, uint64_t *s
     return (void *)(buddy->base + offset);
 }
 
-static void *buddy_alloc(struct ration_heap *heap, size_t size, size_t alignment)
+static void *alloc_counted(struct ration_buddy *buddy, size_t size, size_t alignment,
+                           uint64_t *steps)
 {
-    struct ration_buddy *buddy = buddy_of(heap);
     unsigned order = order_for_request(buddy, size, alignment);
-    uint64_t steps;
     if (order < RATION_BUDDY_LEVELS)
         tell_request(buddy, RATION_EVENT_REQUEST, order);
-    void *block = alloc_order(buddy, order, &steps);
-    steps_record(&buddy->stats.alloc_steps, steps);
+    void *block = alloc_order(buddy, order, steps);
     if (block == NULL) {
         buddy->stats.n_failures++;
         tell_request(buddy, RATION_EVENT_FAIL, order < RATION_BUDDY_LEVELS ? order : 0);
         return NULL;
     }
     buddy->stats.n_allocs++;
+    return block;
+}
+
+static void *buddy_alloc(struct ration_heap *heap, size_t size, size_t alignment)
+{
+    struct ration_buddy *buddy = buddy_of(heap);
+    uint64_t steps = 0;
+    void *block = alloc_counted(buddy, size, alignment, &steps);
+    steps_record(&buddy->stats.alloc_steps, steps);
     return block;
 }
 
@@ -276,20 +283,24 @@ static void merge_up(struct ration_buddy *buddy, size_t offset, unsigned order, 
     insert_free(buddy, offset, order);
 }
 
+static void free_block(struct ration_buddy *buddy, size_t offset, uint64_t *steps)
+{
+    unsigned order = order_at(buddy, offset);
+    ++*steps;
+    tell(buddy, RATION_EVENT_RELEASE, order, offset, 0);
+    stats_count_dead(&buddy->stats, size_of_order(order));
+    buddy->stats.n_frees++;
+    merge_up(buddy, offset, order, steps);
+}
+
 static void buddy_free(struct ration_heap *heap, void *block)
 {
     struct ration_buddy *buddy = buddy_of(heap);
     size_t offset = resolve(buddy, block, "free");
-    if (offset == SIZE_MAX)
+    if (offset == SIZE_MAX || !is_mergeable_soundly(buddy, offset, order_at(buddy, offset)))
         return;
-    unsigned order = order_at(buddy, offset);
-    if (!is_mergeable_soundly(buddy, offset, order))
-        return;
-    uint64_t steps = 1;
-    tell(buddy, RATION_EVENT_RELEASE, order, offset, 0);
-    stats_count_dead(&buddy->stats, size_of_order(order));
-    buddy->stats.n_frees++;
-    merge_up(buddy, offset, order, &steps);
+    uint64_t steps = 0;
+    free_block(buddy, offset, &steps);
     steps_record(&buddy->stats.free_steps, steps);
 }
 
@@ -308,31 +319,52 @@ static bool is_growable_to(const struct ration_buddy *buddy, size_t offset, unsi
     return true;
 }
 
+/* Makes the block of order `wanted` where it is. Returns 0, or -1 if that is impossible. */
+static int resize_in_place(struct ration_buddy *buddy, size_t offset, unsigned wanted,
+                           uint64_t *steps)
+{
+    unsigned order = order_at(buddy, offset);
+    ++*steps;
+    if (wanted == RATION_BUDDY_LEVELS || !is_growable_to(buddy, offset, order, wanted))
+        return -1;
+    stats_count_dead(&buddy->stats, size_of_order(order));
+    for (unsigned at = order; at < wanted; at++) {
+        ++*steps;
+        remove_free(buddy, offset + size_of_order(at), at);
+        buddy->stats.n_merges++;
+        tell(buddy, RATION_EVENT_MERGE, at + 1, offset, offset + size_of_order(at));
+    }
+    split_down(buddy, offset, order, wanted, steps);
+    *entry_at(buddy, offset) = (uint8_t)(ENTRY_LIVE | wanted);
+    stats_count_live(&buddy->stats, size_of_order(wanted));
+    if (wanted != order)
+        tell(buddy, RATION_EVENT_RESIZE, wanted, offset, 0);
+    return 0;
+}
+
 static void *buddy_try_resize(struct ration_heap *heap, void *block, size_t size)
 {
     struct ration_buddy *buddy = buddy_of(heap);
     size_t offset = resolve(buddy, block, "resize");
     if (offset == SIZE_MAX)
         return NULL;
-    unsigned order = order_at(buddy, offset);
-    unsigned wanted = order_for_request(buddy, size, 1);
-    if (wanted == RATION_BUDDY_LEVELS || !is_growable_to(buddy, offset, order, wanted))
-        return NULL;
-    uint64_t steps = 1;
-    stats_count_dead(&buddy->stats, size_of_order(order));
-    for (unsigned at = order; at < wanted; at++) {
-        steps++;
-        remove_free(buddy, offset + size_of_order(at), at);
-        buddy->stats.n_merges++;
-        tell(buddy, RATION_EVENT_MERGE, at + 1, offset, offset + size_of_order(at));
-    }
-    split_down(buddy, offset, order, wanted, &steps);
-    *entry_at(buddy, offset) = (uint8_t)(ENTRY_LIVE | wanted);
-    stats_count_live(&buddy->stats, size_of_order(wanted));
-    if (wanted != order)
-        tell(buddy, RATION_EVENT_RESIZE, wanted, offset, 0);
+    uint64_t steps = 0;
+    int failed = resize_in_place(buddy, offset, order_for_request(buddy, size, 1), &steps);
     steps_record(&buddy->stats.resize_steps, steps);
-    return block;
+    return failed ? NULL : block;
+}
+
+static void *move_block(struct ration_buddy *buddy, size_t offset, size_t size, uint64_t *steps)
+{
+    unsigned order = order_at(buddy, offset);
+    if (!is_mergeable_soundly(buddy, offset, order))
+        return NULL;
+    void *moved = alloc_counted(buddy, size, buddy->heap.default_alignment, steps);
+    if (moved == NULL)
+        return NULL;
+    memcpy(moved, (void *)(buddy->base + offset), min_size(size_of_order(order), size));
+    free_block(buddy, offset, steps);
+    return moved;
 }
 
 static void *buddy_resize(struct ration_heap *heap, void *block, size_t size)
@@ -341,14 +373,11 @@ static void *buddy_resize(struct ration_heap *heap, void *block, size_t size)
     size_t offset = resolve(buddy, block, "resize");
     if (offset == SIZE_MAX)
         return NULL;
-    if (buddy_try_resize(heap, block, size) != NULL)
-        return block;
-    void *moved = buddy_alloc(heap, size, heap->default_alignment);
-    if (moved == NULL)
-        return NULL;
-    memcpy(moved, block, min_size(size_of_order(order_at(buddy, offset)), size));
-    buddy_free(heap, block);
-    return moved;
+    uint64_t steps = 0;
+    if (resize_in_place(buddy, offset, order_for_request(buddy, size, 1), &steps) != 0)
+        block = move_block(buddy, offset, size, &steps);
+    steps_record(&buddy->stats.resize_steps, steps);
+    return block;
 }
 
 /* --- the rest of the interface --- */
@@ -562,7 +591,7 @@ struct ration_heap *ration_buddy_init(struct ration_buddy *buddy, void *buffer, 
     buddy->stats.heap_bytes_peak = buddy->stats.heap_bytes;
     ration_buddy_observe(buddy, o.observe, o.observe_context);
     ration_passthrough_begin(&buddy->heap,
-                             (struct passthrough_limits){buddy->bytes, HEAP_SIZE_MAX, SIZE_MAX});
+                             (struct passthrough_limits){buddy->bytes, HEAP_SIZE_MAX, SIZE_MAX, 0});
     return &buddy->heap;
 }
 

@@ -274,8 +274,9 @@ struct ration_heap *ration_stacks_init(struct ration_stacks *stacks,
         __builtin_add_overflow(stacks->bytes, stacks->table_bytes, &stacks->bytes))
         return NULL;
     ration_heap_init(&stacks->heap, &stacks_ops, o->name, page);
-    if (ration_passthrough_begin(
-            &stacks->heap, (struct passthrough_limits){HEAP_SIZE_MAX, o->stack_bytes, o->n_stacks}))
+    if (ration_passthrough_begin(&stacks->heap,
+                                 (struct passthrough_limits){HEAP_SIZE_MAX, o->stack_bytes,
+                                                             o->n_stacks, o->stack_bytes}))
         return &stacks->heap;
     void *range = o->source->take(o->source->context, stacks->bytes, page);
     if (range == NULL)

@@ -277,6 +277,15 @@ static int resize_in_place(struct ration_fit *fit, uintptr_t tag, size_t bytes)
     return 0;
 }
 
+/* Like memmove to a lower address, by copies that do not overlap: programs without a C library need
+ * provide nothing but memcpy and memset. */
+static void copy_down(char *to, const char *from, size_t bytes)
+{
+    size_t distance = (size_t)(from - to);
+    for (size_t done = 0; done < bytes; done += distance)
+        memcpy(to + done, from + done, min_size(distance, bytes - done));
+}
+
 /* The block moves down into the free one before it. Returns the new tag, or 0 if that gains too
  * little. */
 static uintptr_t slide_down(struct ration_fit *fit, uintptr_t tag, size_t bytes)
@@ -297,7 +306,7 @@ static uintptr_t slide_down(struct ration_fit *fit, uintptr_t tag, size_t bytes)
     stats_count_dead(&fit->stats, kept);
     tag_put(&fit->row, tag, tag_size(tag),
             tag_flags(tag) & ~TAG_LIVE); /* nobody may take it for a block any more */
-    memmove(tag_payload(prev), tag_payload(tag), kept);
+    copy_down(tag_payload(prev), tag_payload(tag), kept);
     row_put_live(&fit->row, prev, size, tag_flags(prev));
     stats_count_live(&fit->stats, tag_usable(prev));
     shrink_block(fit, prev, bytes);
@@ -440,6 +449,6 @@ struct ration_heap *ration_fit_init(struct ration_fit *fit, void *buffer, size_t
     o->observe = observe;
     ration_passthrough_begin(&fit->heap,
                              (struct passthrough_limits){o->grow != NULL ? HEAP_SIZE_MAX : bytes,
-                                                         HEAP_SIZE_MAX, SIZE_MAX});
+                                                         HEAP_SIZE_MAX, SIZE_MAX, 0});
     return &fit->heap;
 }

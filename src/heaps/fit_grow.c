@@ -158,10 +158,12 @@ size_t ration_fit_trim(struct ration_fit *fit, size_t keep)
     if (kept >= size || (uintptr_t)move_end(fit, 0) != fit->row.end)
         return 0;
     size_t given = size - kept;
-    if (move_end(fit, -(intptr_t)given) == impossible)
-        return 0;
     uint64_t prev_flags = tag_flags(last);
-    ration_fit_remove(fit, last);
+    ration_fit_remove(fit, last); /* first: its links may lie in what is given back */
+    if (move_end(fit, -(intptr_t)given) == impossible) {
+        ration_fit_insert(fit, last);
+        return 0;
+    }
     if (fit->rover == row_link(&fit->row, last))
         fit->rover = 0;
     fit->row.end -= given;

@@ -55,8 +55,8 @@ void ration_frame_note(struct ration_frame *frame, const struct ration_heap *hea
         .kind = RATION_FORBIDDEN_ALLOCATION,
         .address = caller,
         .heap = heap,
-        .operation = "alloc",
-        .detail = "the address is that of the call; addr2line turns it into a source line",
+        .operation = heap != NULL ? "alloc" : "malloc",
+        .detail = "an allocation where the program forbids it; the address is that of the call",
         .block_bytes = size,
         .advice = "allocate before the frame begins, or serve the frame from an arena "
                   "(RATION_FRAME_ARENA)",

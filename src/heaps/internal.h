@@ -60,6 +60,7 @@ struct passthrough_limits {
     size_t bytes;       /* sum of requests; HEAP_SIZE_MAX: none */
     size_t block_bytes; /* each request; HEAP_SIZE_MAX: none */
     size_t blocks;      /* live blocks; SIZE_MAX: none */
+    size_t least;       /* a block has at least so many bytes, whatever was asked for */
 };
 
 /* Called at the end of every kind's init. If blocks are to come from plain malloc, replaces the
@@ -81,14 +82,23 @@ struct libc_calls {
     void (*free)(void *block);
     long (*write)(int file, const void *bytes, size_t n);
     void (*abort)(void);
+    int (*atexit)(void (*function)(void));
     char *(*secure_getenv)(const char *name);
+    int (*dladdr)(const void *address, void *info); /* info: a struct libc_place */
 };
 
 HIDDEN struct libc_calls ration_libc(void);
 
-/* Value of `key` in the RATION variable, copied to `value` (cut to fit); returns whether the key is
- * there. */
-HIDDEN bool ration_libc_option(const char *key, char *value, size_t capacity);
+/* What dladdr(3) fills. */
+struct libc_place {
+    const char *file;
+    void *file_start;
+    const char *symbol; /* NULL: none is known */
+    void *symbol_start;
+};
+
+/* Whether the RATION variable has `key` with exactly this value. */
+HIDDEN bool ration_libc_option_is(const char *key, const char *value);
 
 /* --- guarded heaps (frame.c): heap->frame is set --- */
 

@@ -6,11 +6,13 @@ extern int posix_memalign(void **out, size_t alignment, size_t bytes) __attribut
 extern void free(void *block) __attribute__((weak));
 extern long write(int file, const void *bytes, size_t n) __attribute__((weak));
 extern void abort(void) __attribute__((weak, noreturn));
+extern int atexit(void (*function)(void)) __attribute__((weak));
 extern char *secure_getenv(const char *name) __attribute__((weak));
+extern int dladdr(const void *address, void *info) __attribute__((weak));
 
 struct libc_calls ration_libc(void)
 {
-    return (struct libc_calls){posix_memalign, free, write, abort, secure_getenv};
+    return (struct libc_calls){posix_memalign, free, write, abort, atexit, secure_getenv, dladdr};
 }
 
 static bool has_prefix(const char *text, const char *prefix)
@@ -22,23 +24,30 @@ static bool has_prefix(const char *text, const char *prefix)
     return *prefix == '\0';
 }
 
-bool ration_libc_option(const char *key, char *value, size_t capacity)
+/* The value of `key` in the RATION variable, up to its comma or end; NULL if the key is not there.
+ */
+static const char *find_option(const char *key)
 {
     const char *at = secure_getenv != NULL ? secure_getenv("RATION") : NULL;
     size_t key_length = 0;
     while (key[key_length] != '\0')
         key_length++;
     while (at != NULL && *at != '\0') {
-        if (has_prefix(at, key) && at[key_length] == '=') {
-            size_t n = 0;
-            for (at += key_length + 1; *at != '\0' && *at != ',' && n + 1 < capacity; at++)
-                value[n++] = *at;
-            value[n] = '\0';
-            return true;
-        }
+        if (has_prefix(at, key) && at[key_length] == '=')
+            return at + key_length + 1;
         while (*at != '\0' && *at != ',')
             at++;
         at += *at == ',';
     }
-    return false;
+    return NULL;
+}
+
+bool ration_libc_option_is(const char *key, const char *value)
+{
+    const char *found = find_option(key);
+    while (found != NULL && *value != '\0' && *found == *value) {
+        found++;
+        value++;
+    }
+    return found != NULL && *value == '\0' && (*found == '\0' || *found == ',');
 }

@@ -41,6 +41,28 @@ static void add_headline(struct text *t, const struct ration_misuse *misuse)
     text_add(t, "\n");
 }
 
+/* Where the call is, as addr2line wants it: the file, and the offset in it of the call itself, one
+ * byte before the address of return. */
+static void add_caller(struct text *t, const void *caller)
+{
+    struct libc_calls libc = ration_libc();
+    struct libc_place place = {0};
+    if (libc.dladdr == NULL || libc.dladdr(caller, &place) == 0 || place.file == NULL)
+        return;
+    text_add(t, "  called from ");
+    if (place.symbol != NULL) {
+        text_add(t, place.symbol);
+        text_add(t, "+");
+        text_add_hex(t, (uintptr_t)caller - (uintptr_t)place.symbol_start);
+        text_add(t, ", ");
+    }
+    text_add(t, "source line: addr2line -e ");
+    text_add(t, place.file);
+    text_add(t, " ");
+    text_add_hex(t, (uintptr_t)caller - 1 - (uintptr_t)place.file_start);
+    text_add(t, "\n");
+}
+
 static void add_frame(struct text *t, const struct ration_misuse *misuse)
 {
     text_add(t, "  ");
@@ -52,6 +74,7 @@ static void add_frame(struct text *t, const struct ration_misuse *misuse)
     text_add(t, ":");
     text_add_unsigned(t, misuse->frame->line);
     text_add(t, "\n");
+    add_caller(t, misuse->address);
 }
 
 static void add_explanation(struct text *t, const struct ration_misuse *misuse)
@@ -99,30 +122,19 @@ size_t ration_misuse_text(const struct ration_misuse *misuse, char *text, size_t
     return n;
 }
 
-static bool text_is(const char *a, const char *b)
-{
-    while (*a != '\0' && *a == *b) {
-        a++;
-        b++;
-    }
-    return *a == *b;
-}
-
 static void handle_by_default(const struct ration_misuse *misuse)
 {
     struct libc_calls libc = ration_libc();
     if (libc.write == NULL || libc.abort == NULL)
         __builtin_trap();
-    char on_error[16] = "abort";
-    ration_libc_option("on_error", on_error, sizeof on_error);
-    if (text_is(on_error, "ignore"))
+    if (ration_libc_option_is("on_error", "ignore"))
         return;
     struct text t;
     compose(&t, misuse);
     if (libc.write(2, t.chars, t.used) < 0) {
         /* Nobody can be told; the next line still ends the program. */
     }
-    if (!text_is(on_error, "report"))
+    if (!ration_libc_option_is("on_error", "report"))
         libc.abort();
 }
 
@@ -156,5 +168,8 @@ void ration_heap_report(const struct ration_heap *heap, enum ration_misuse_kind 
         .advice = "to see who did it, run with RATION=pools=passthrough under AddressSanitizer or "
                   "valgrind",
     };
-    ration_misuse_report(&misuse);
+    if (heap == NULL || heap->caught == NULL)
+        ration_misuse_report(&misuse);
+    else if (heap->caught->detail == NULL)
+        *heap->caught = misuse;
 }

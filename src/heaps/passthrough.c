@@ -41,9 +41,7 @@ static bool is_on(void)
 {
     uint32_t now = atomic_load_acquire(&mode); /* pairs with ration_heaps_passthrough */
     if (now == MODE_UNREAD) {
-        char value[16];
-        bool wanted = ration_libc_option("pools", value, sizeof value) &&
-                      memcmp(value, "passthrough", 12) == 0;
+        bool wanted = ration_libc_option_is("pools", "passthrough");
         if (!wanted || ration_heaps_passthrough(true) != 0)
             ration_heaps_passthrough(false);
         now = atomic_load_acquire(&mode);
@@ -132,11 +130,13 @@ static void remove_entry(struct ration_passthrough *through, struct entry *entry
 static void *alloc_locked(struct ration_passthrough *through, size_t size, size_t alignment)
 {
     bool over_limit =
+        size > through->limits.block_bytes ||
         size > through->limits.bytes - min_size(through->limits.bytes, through->requested_bytes) ||
         through->stats.live_blocks >= through->limits.blocks;
     bool is_crowded = (through->n_filled + 1) * 4 > through->n_entries * 3;
     if (over_limit || (is_crowded && rebuild(through) != 0))
         return NULL;
+    size = max_size(size, through->limits.least);
     void *block = take_plain(alignment, size);
     if (block == NULL)
         return NULL;
@@ -175,29 +175,36 @@ static void through_free(struct ration_heap *heap, void *block)
     give_plain(block);
 }
 
-static size_t through_usable_size(const struct ration_heap *heap, const void *block)
+/* Size of a live block, or SIZE_MAX after a report. */
+static size_t find_size(const struct ration_heap *heap, const void *block, const char *operation)
 {
     lock(heap->through);
     const struct entry *entry = find_entry(heap->through, block);
     size_t size = entry != NULL ? entry->size : SIZE_MAX;
     unlock(heap->through);
-    if (size == SIZE_MAX) {
-        ration_heap_report(heap, RATION_INVALID_FREE, block, "usable size",
-                           "no live block is there", NULL, 0);
-        return 0;
-    }
+    if (size == SIZE_MAX)
+        ration_heap_report(heap, RATION_INVALID_FREE, block, operation, "no live block is there",
+                           NULL, 0);
     return size;
+}
+
+static size_t through_usable_size(const struct ration_heap *heap, const void *block)
+{
+    size_t size = find_size(heap, block, "usable size");
+    return size != SIZE_MAX ? size : 0;
 }
 
 /* Only the very same size stays in place: a sanitizer has to see every change of size. */
 static void *through_try_resize(struct ration_heap *heap, void *block, size_t size)
 {
-    return through_usable_size(heap, block) == size ? block : NULL;
+    return find_size(heap, block, "resize") == size ? block : NULL;
 }
 
 static void *through_resize(struct ration_heap *heap, void *block, size_t size)
 {
-    size_t old_size = through_usable_size(heap, block);
+    size_t old_size = find_size(heap, block, "resize");
+    if (old_size == SIZE_MAX)
+        return NULL;
     void *moved = through_alloc(heap, size, heap->default_alignment);
     if (moved == NULL)
         return NULL;

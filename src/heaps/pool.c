@@ -590,9 +590,9 @@ struct ration_heap *ration_pool_init(struct ration_pool *pool,
     ration_heap_init(&pool->heap, &pool_ops, o->name, o->alignment);
     pool->heap.is_shared = (o->flags & RATION_POOL_SHARED) != 0;
     bool is_bounded = (o->flags & RATION_POOL_GROWING) == 0 && o->n_objects != 0;
-    if (ration_passthrough_begin(&pool->heap,
-                                 (struct passthrough_limits){HEAP_SIZE_MAX, o->object_bytes,
-                                                             is_bounded ? o->n_objects : SIZE_MAX}))
+    if (ration_passthrough_begin(
+            &pool->heap, (struct passthrough_limits){HEAP_SIZE_MAX, o->object_bytes,
+                                                     is_bounded ? o->n_objects : SIZE_MAX, 0}))
         return &pool->heap;
     int failed = o->buffer != NULL ? use_buffer(pool) : take_chunk(pool, o->n_objects);
     return failed ? NULL : &pool->heap;

@@ -24,5 +24,6 @@ struct ration_pool *ration_pool_create(const char *name, size_t object_bytes, si
         ration_passthrough_adopt(&pool->heap, pool);
     else
         pool->created = pool;
+    ration_heap_publish(&pool->heap);
     return pool;
 }

@@ -492,7 +492,7 @@ struct ration_heap *ration_tlsf_init(struct ration_tlsf *tlsf, void *buffer, siz
     tlsf->stats.heap_bytes_peak = bytes;
     ration_tlsf_observe(tlsf, o.observe, o.observe_context);
     ration_passthrough_begin(&tlsf->heap,
-                             (struct passthrough_limits){limit, HEAP_SIZE_MAX, SIZE_MAX});
+                             (struct passthrough_limits){limit, HEAP_SIZE_MAX, SIZE_MAX, 0});
     return &tlsf->heap;
 }
 

@@ -1,0 +1,148 @@
+/* The list of published heaps, and the table of their figures. */
+#include "base/atomics.h"
+#include "base/fmt.h"
+#include "heaps/internal.h"
+
+static struct ration_heap *published;
+static uint32_t published_lock;
+
+static void lock_published(void)
+{
+    while (atomic_exchange_acquire(&published_lock, 1U) != 0) /* pairs with unlock_published */
+        cpu_relax();
+}
+
+static void unlock_published(void)
+{
+    atomic_store_release(&published_lock, 0U);
+}
+
+/* --- the table at the end of the program --- */
+
+static void print_at_exit(void)
+{
+    ration_heaps_print(2);
+}
+
+/* RATION=stats=1 asks libration for its ledger, and heaps for theirs. */
+static void arrange_exit_table(void)
+{
+    static uint32_t is_arranged;
+    if (LIKELY(atomic_load_relaxed(&is_arranged) != 0) ||
+        atomic_exchange_full(&is_arranged, 1U) != 0)
+        return;
+    struct libc_calls libc = ration_libc();
+    if (libc.atexit != NULL && libc.write != NULL && ration_libc_option_is("stats", "1"))
+        libc.atexit(print_at_exit); /* if it is refused there is no table: nothing else depends */
+}
+
+/* --- the list --- */
+
+void ration_heap_publish(struct ration_heap *heap)
+{
+    arrange_exit_table();
+    lock_published();
+    if (heap->published_here == NULL) {
+        heap->next_published = published;
+        heap->published_here = &published;
+        if (published != NULL)
+            published->published_here = &heap->next_published;
+        published = heap;
+    }
+    unlock_published();
+}
+
+void ration_heap_unpublish(struct ration_heap *heap)
+{
+    lock_published();
+    if (heap->published_here != NULL) {
+        *heap->published_here = heap->next_published;
+        if (heap->next_published != NULL)
+            heap->next_published->published_here = heap->published_here;
+        heap->published_here = NULL;
+        heap->next_published = NULL;
+    }
+    unlock_published();
+}
+
+int ration_heaps_each(int (*visit)(struct ration_heap *heap, void *context), void *context)
+{
+    int stop = 0;
+    lock_published();
+    for (struct ration_heap *heap = published; heap != NULL && stop == 0;
+         heap = heap->next_published)
+        stop = visit(heap, context);
+    unlock_published();
+    return stop;
+}
+
+/* --- the table --- */
+
+static void pad_to(struct text *t, size_t column)
+{
+    while (t->used < column)
+        text_add(t, " ");
+}
+
+/* The number in columns that end at `column`. */
+static void add_right(struct text *t, size_t column, uint64_t number)
+{
+    size_t digits = 1;
+    for (uint64_t left = number; left >= 10; left /= 10)
+        digits++;
+    pad_to(t, column > digits ? column - digits : 0);
+    text_add(t, t->used + digits > column ? " " : "");
+    text_add_unsigned(t, number);
+}
+
+enum { NAME_COLUMNS = 24, KIND_COLUMNS = 12, NUMBER_COLUMNS = 13 };
+
+static void write_line(int file, struct text *t)
+{
+    text_add(t, "\n");
+    if (ration_libc().write(file, t->chars, t->used) < 0) {
+        /* Nobody can be told. */
+    }
+}
+
+static int print_heap(struct ration_heap *heap, void *context)
+{
+    const int *file = context;
+    struct ration_heap_stats s;
+    ration_heap_stats(heap, &s);
+    const uint64_t numbers[] = {s.heap_bytes,  s.live_usable_bytes, s.live_usable_peak,
+                                s.live_blocks, s.n_allocs,          s.n_frees,
+                                s.n_failures};
+    struct text t;
+    text_clear(&t);
+    text_add(&t, ration_heap_name(heap));
+    pad_to(&t, NAME_COLUMNS);
+    text_add(&t, " ");
+    text_add(&t, ration_heap_kind(heap));
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        add_right(&t, NAME_COLUMNS + KIND_COLUMNS + (i + 1) * NUMBER_COLUMNS, numbers[i]);
+    write_line(*file, &t);
+    return 0;
+}
+
+int ration_heaps_print(int file)
+{
+    static const char *const titles[] = {"heap bytes", "live bytes", "live peak", "live blocks",
+                                         "allocs",     "frees",      "failures"};
+    if (ration_libc().write == NULL)
+        return -1;
+    struct text t;
+    text_clear(&t);
+    text_add(&t, "heap");
+    pad_to(&t, NAME_COLUMNS + 1);
+    text_add(&t, "kind");
+    for (size_t i = 0; i < sizeof titles / sizeof *titles; i++) {
+        size_t length = 0;
+        while (titles[i][length] != '\0')
+            length++;
+        pad_to(&t, NAME_COLUMNS + KIND_COLUMNS + (i + 1) * NUMBER_COLUMNS - length);
+        text_add(&t, titles[i]);
+    }
+    write_line(file, &t);
+    return ration_heaps_each(print_heap, &file);
+}
