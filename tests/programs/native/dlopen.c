@@ -1,5 +1,5 @@
 /* Opens a library by its path, uses its malloc beside the process's own, closes it from another
-   thread; optionally many times. */
+   thread that used it too and ends after that; optionally many times. */
 #include "work.h"
 
 #include <dlfcn.h>
@@ -8,9 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void *close_library(void *handle)
+struct opened {
+    void *handle;
+    struct functions functions;
+};
+
+static void *use_and_close_here(void *argument)
 {
-    return dlclose(handle) == 0 ? NULL : handle;
+    struct opened *opened = argument;
+    opened->functions.release(opened->functions.allocate(1000));
+    return dlclose(opened->handle) == 0 ? NULL : opened;
 }
 
 static void *look_up(void *handle, const char *name)
@@ -39,9 +46,10 @@ static int use_and_close(const char *path, int is_first)
             return 1;
         printf("own heap: ok\n");
     }
+    struct opened opened = {handle, f};
     pthread_t closer;
     void *failed = NULL;
-    if (pthread_create(&closer, NULL, close_library, handle) != 0)
+    if (pthread_create(&closer, NULL, use_and_close_here, &opened) != 0)
         return 1;
     pthread_join(closer, &failed);
     return failed != NULL;
