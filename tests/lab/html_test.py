@@ -7,7 +7,6 @@ exit 0 fine, 1 a check failed, 77 skipped because no browser is installed
 A copy of the page gets one more script, which presses keys and clicks as a person would and writes
 what it sees into the document; chromium prints the document. --shots keeps screenshots to look at.
 """
-import argparse
 import html
 import json
 import pathlib
@@ -16,6 +15,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+
+from testing import Checks, parse_arguments
 
 BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
 
@@ -101,16 +102,6 @@ setTimeout(() => {
 """
 
 
-class Checks:
-    def __init__(self):
-        self.failed = 0
-
-    def that(self, holds, what):
-        if not holds:
-            self.failed += 1
-            print(f"FAIL: {what}", file=sys.stderr)
-
-
 def find_browser():
     return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
@@ -189,16 +180,12 @@ def take_shots(checks, browser, scratch, page, shots):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--ration", required=True)
-    parser.add_argument("--programs")
-    parser.add_argument("--shots", type=pathlib.Path)
-    arguments = parser.parse_args()
+    arguments = parse_arguments(__doc__)
     browser = find_browser()
     if browser is None:
         print(f"skipped: none of {', '.join(BROWSERS)} is installed (apt-get install chromium)")
         return 77
-    checks = Checks()
+    checks = Checks("html")
     with tempfile.TemporaryDirectory(prefix="ration-html-", ignore_cleanup_errors=True) as folder:
         scratch = pathlib.Path(folder)
         text = make_page(arguments.ration, scratch / "lesson.html",
@@ -208,8 +195,7 @@ def main():
         for check in (check_keys, check_mouse, check_drawing, check_playing):
             check(checks, seen)
         take_shots(checks, browser, scratch, scratch / "lesson.html", arguments.shots or scratch)
-    print("html: failed" if checks.failed else "html: the page works in a browser")
-    return 1 if checks.failed else 0
+    return checks.end()
 
 
 if __name__ == "__main__":
