@@ -185,12 +185,15 @@ static bool take_to_move(size_t pages, size_t align_pages, size_t *first)
            frontier_take(pages, align_pages, first);
 }
 
-/* What became of the destination of a refused move: kernels before 6.17 may have unmapped it. Unmapped for sure, it is
- * void; where that is refused too, it was never unmapped. */
+/* What becomes of the destination of a refused move: kernels before 6.17 may have unmapped it. Unmapped for sure, it is
+ * void; where that is refused too, nobody knows, and the addresses stay out of use. */
 static void release_destination(size_t first, size_t old_pages, size_t pages, bool is_void)
 {
     tag_nothing(first, pages, RUN_LARGE);
-    free_run_add(first, old_pages, is_void ? RUN_VOID : RUN_CLEAN, 0);
+    if (is_void)
+        free_run_add(first, old_pages, RUN_VOID, 0);
+    else
+        tag_in_use(first, old_pages, RUN_HELD);
     if (pages > old_pages)
         free_run_add(first + old_pages, pages - old_pages, RUN_CLEAN, 0);
 }
