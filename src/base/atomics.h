@@ -1,23 +1,24 @@
 /* Shared memory, by named order. Nothing else in src/ uses <stdatomic.h> or __atomic directly.
  *
- * A *hint* is a shared number of which updates may be lost: two threads may write over each other. Whoever reads a
- * hint must stay correct for any value, and something else must heal it. Hints cost a plain instruction. */
+ * A *hint* is a shared number of which updates may be lost: two threads may write over each other.
+ * Whoever reads a hint must stay correct for any value, and something else must heal it. Hints cost
+ * a plain instruction. */
 #ifndef RATION_BASE_ATOMICS_H
 #define RATION_BASE_ATOMICS_H
 
 #include "base/compiler.h"
 
-#define atomic_load_relaxed(p)      __atomic_load_n((p), __ATOMIC_RELAXED)
-#define atomic_load_acquire(p)      __atomic_load_n((p), __ATOMIC_ACQUIRE)
-#define atomic_store_relaxed(p, v)  __atomic_store_n((p), (v), __ATOMIC_RELAXED)
-#define atomic_store_release(p, v)  __atomic_store_n((p), (v), __ATOMIC_RELEASE)
-#define atomic_add_relaxed(p, v)    __atomic_fetch_add((p), (v), __ATOMIC_RELAXED)
-#define atomic_sub_relaxed(p, v)    __atomic_fetch_sub((p), (v), __ATOMIC_RELAXED)
+#define atomic_load_relaxed(p)        __atomic_load_n((p), __ATOMIC_RELAXED)
+#define atomic_load_acquire(p)        __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define atomic_store_relaxed(p, v)    __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+#define atomic_store_release(p, v)    __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+#define atomic_add_relaxed(p, v)      __atomic_fetch_add((p), (v), __ATOMIC_RELAXED)
+#define atomic_sub_relaxed(p, v)      __atomic_fetch_sub((p), (v), __ATOMIC_RELAXED)
 #define atomic_exchange_acquire(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQUIRE)
 #define atomic_exchange_release(p, v) __atomic_exchange_n((p), (v), __ATOMIC_RELEASE)
-#define atomic_exchange_full(p, v)  __atomic_exchange_n((p), (v), __ATOMIC_SEQ_CST)
-#define atomic_fence_acquire()      __atomic_thread_fence(__ATOMIC_ACQUIRE)
-#define atomic_fence_full()         __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#define atomic_exchange_full(p, v)    __atomic_exchange_n((p), (v), __ATOMIC_SEQ_CST)
+#define atomic_fence_acquire()        __atomic_thread_fence(__ATOMIC_ACQUIRE)
+#define atomic_fence_full()           __atomic_thread_fence(__ATOMIC_SEQ_CST)
 
 /* Returns whether *p was `expected` and is now `desired`. Acquire on success. */
 #define atomic_cas_acquire(p, expected, desired)                                                   \
@@ -27,8 +28,8 @@
                                     __ATOMIC_ACQUIRE);                                             \
     }))
 
-/* Takes one from a hint and tells whether it fell below zero. On x86-64 this is one instruction and its flag; the
- * portable form is the same relaxed load and store. */
+/* Takes one from a hint and tells whether it fell below zero. On x86-64 this is one instruction and
+ * its flag; the portable form is the same relaxed load and store. */
 static ALWAYS_INLINE bool hint_take_one_is_negative(int32_t *hint)
 {
 #if defined(__x86_64__) && !RATION_TSAN
@@ -39,6 +40,18 @@ static ALWAYS_INLINE bool hint_take_one_is_negative(int32_t *hint)
     int32_t left = atomic_load_relaxed(hint) - 1;
     atomic_store_relaxed(hint, left);
     return left < 0;
+#endif
+}
+
+/* Whether n is below a shared number, loaded with acquire. */
+static ALWAYS_INLINE bool is_below_shared(size_t n, const size_t *shared)
+{
+#if defined(__x86_64__) && !RATION_TSAN
+    bool below;
+    __asm__ volatile("cmpq %2, %1" : "=@ccb"(below) : "r"(n), "m"(*shared));
+    return below;
+#else
+    return n < atomic_load_acquire(shared);
 #endif
 }
 

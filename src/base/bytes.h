@@ -1,5 +1,6 @@
-/* Scans over rows of state bytes: which are zero, how many, are all. Rows start at multiples of 16 bytes; a load is a
- * plain one even where another thread may be storing a byte, since whole bytes cannot tear. */
+/* Scans over rows of state bytes: which are zero, how many, are all. Rows start at multiples of 16
+ * bytes; a load is a plain one even where another thread may be storing a byte, since whole bytes
+ * cannot tear. */
 #ifndef RATION_BASE_BYTES_H
 #define RATION_BASE_BYTES_H
 
@@ -17,7 +18,8 @@ static ALWAYS_INLINE uint64_t zero_bytes_16(const uint8_t *bytes)
 
 #else
 
-/* The same, eight bytes at a time: a byte's top bit is set where the byte is zero, then the top bits are gathered. */
+/* The same, eight bytes at a time: a byte's top bit is set where the byte is zero, then the top
+ * bits are gathered. */
 static ALWAYS_INLINE uint64_t zero_bytes_8(uint64_t row)
 {
     const uint64_t low7 = 0x7f7f7f7f7f7f7f7fU;
@@ -37,6 +39,7 @@ static ALWAYS_INLINE uint64_t zero_bytes_16(const uint8_t *bytes)
 static ALWAYS_INLINE uint64_t zero_bytes(const uint8_t *bytes, unsigned n)
 {
     uint64_t mask = 0;
+#pragma GCC unroll 4
     for (unsigned i = 0; i < n; i += 16)
         mask |= zero_bytes_16(bytes + i) << i;
     return mask;

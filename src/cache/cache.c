@@ -41,9 +41,11 @@ struct cache *cache_acquire(void)
 void cache_return_leases(struct cache *cache)
 {
     for (unsigned c = 0; c < CLASS_COUNT; c++) {
-        struct slab *s = cache->leases[c].slab;
-        cache->bins[c].mask = 0;
-        cache->leases[c].slab = NULL;
+        struct bin *bin = &cache->bins[c];
+        struct slab *s = bin->slab;
+        bin->mask = 0;
+        bin->slab = NULL;
+        bin->stop = 0;
         if (s != NULL)
             shelf_return(s);
     }
@@ -83,16 +85,16 @@ static int check_mask(const struct bin *bin, const struct slab *s, unsigned firs
     return 0;
 }
 
-static int check_bin(const struct bin *bin, const struct lease *lease, unsigned c)
+static int check_bin(const struct bin *bin, unsigned c)
 {
-    const struct slab *s = lease->slab;
+    const struct slab *s = bin->slab;
     if (s == NULL)
         return bin->mask == 0 ? 0 : 2;
     if (s->place != SLAB_LEASED || s->class_index != c)
         return 3;
     if (bin->mask == 0)
         return 0;
-    unsigned first = lease->group * GROUP_SLOTS;
+    unsigned first = bin->group * GROUP_SLOTS;
     if (bin->states != s->states + first || bin->size != size_classes[c].size ||
         bin->base != s->base + (uintptr_t)first * bin->size)
         return 2;
@@ -102,7 +104,7 @@ static int check_bin(const struct bin *bin, const struct lease *lease, unsigned 
 int cache_check(const struct cache *cache)
 {
     for (unsigned c = 0; c < CLASS_COUNT; c++) {
-        int broken = check_bin(&cache->bins[c], &cache->leases[c], c);
+        int broken = check_bin(&cache->bins[c], c);
         if (broken != 0)
             return broken;
     }

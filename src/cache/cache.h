@@ -1,38 +1,43 @@
-/* Caches: what one thread holds. For each size class a lease of one slab and a mask of up to 64 of its slots.
+/* Caches: what one thread holds. For each size class a bin: a lease of one slab and a mask
+ * of up to 64 of its slots.
  *
- * malloc takes the lowest slot of the mask, marks it LIVE in the slab's record and is done. The mask is a hint: its slots
- * are FREE in the record until they are handed out, so it can be dropped at any time (thread exit, fork) and nothing is
- * lost, and a free of a slot that waits in a mask is recognised as a double free.
+ * malloc takes the lowest slot of the mask, marks it LIVE in the slab's record and is done. The
+ * mask is a hint: its slots are FREE in the record until they are handed out, so it can be dropped
+ * at any time (thread exit, fork) and nothing is lost, and a free of a slot that waits in a mask is
+ * recognised as a double free.
  *
  * Invariants (cache_check):
  *  C1  each slot of a mask is FREE, and lies below `opened` of the leased slab.
  *  C2  states, base and size of a bin are those of one group of the leased slab.
  *  C3  a leased slab is SLAB_LEASED, of the bin's class, and leased by this cache only.
  *
- * A cache belongs to its thread; nobody else touches bins or leases while that thread lives. Records of caches are never
- * unmapped. The list of all caches is locked (RANK_CACHES). */
+ * A cache belongs to its thread; nobody else touches bins or leases while that thread lives.
+ * Records of caches are never unmapped. The list of all caches is locked (RANK_CACHES). */
 #ifndef RATION_CACHE_CACHE_H
 #define RATION_CACHE_CACHE_H
 
 #include "slab/slab.h"
 
 struct bin {
-    uint64_t mask;   /* bit i: slot i of the group was free when the mask was taken, and was not handed out since */
-    uint8_t *states; /* of the group's slots */
-    uintptr_t base;  /* address of the group's first slot */
-    uint32_t size;   /* of a slot, in bytes */
+    uint64_t mask;    /* bit i: slot i of the group was free when the mask was taken, and was not
+                         handed out since */
+    uint8_t *states;  /* of the group's slots */
+    uintptr_t base;   /* address of the group's first slot */
+    uint32_t size;    /* of a slot, in bytes */
     uint32_t is_zero; /* every slot in the mask is zero memory */
-};
 
-struct lease {
-    struct slab *slab; /* null: none */
-    uint32_t group;    /* the mask's group */
-    uint32_t warm;     /* the last mask was of slots that had just been freed in the same group */
-};
+    struct slab *slab; /* the lease; null: none */
+    uint64_t window;   /* as many low bits as the class takes slots at once */
+    uint64_t offered;  /* of the next group: the slots that were offered before */
+    uint16_t group;    /* the mask's group */
+    uint16_t
+        step; /* from this group to the next: 0 if slots freed just now are taken first, else 1 */
+    uint16_t stop; /* groups from here on are the slow path's */
+} LINE_ALIGNED;
+_Static_assert(sizeof(struct bin) == CLASS_STRIDE, "a row of a table by class");
 
 struct cache {
     struct bin bins[CLASS_COUNT];
-    struct lease leases[CLASS_COUNT];
     struct cache *next; /* in the list of all caches, which only grows */
     bool in_use;        /* by a living thread */
 };
@@ -41,6 +46,12 @@ struct cache {
 extern THREAD_LOCAL struct cache *my_cache HIDDEN;
 extern struct cache no_cache HIDDEN;   /* the thread has none yet */
 extern struct cache late_cache HIDDEN; /* the thread's destructor has run; it gets none any more */
+
+/* The bin that serves a request of n <= SMALL_MAX bytes. */
+static ALWAYS_INLINE struct bin *bin_for(struct cache *cache, size_t n)
+{
+    return (struct bin *)(void *)((char *)cache->bins + class_row(n));
+}
 
 /* Takes the lowest slot of a bin whose mask is not empty. */
 static ALWAYS_INLINE void *bin_take(struct bin *bin)
@@ -54,6 +65,52 @@ static ALWAYS_INLINE void *bin_take(struct bin *bin)
 
 /* Fills the mask of class c. False if out of memory, or if `cache` is one of the two above. */
 bool cache_refill(struct cache *cache, unsigned c);
+
+/* The rest of it, below bin_refill. */
+bool cache_refill_slow(struct cache *cache, unsigned c);
+
+static ALWAYS_INLINE bool has_four_bits(uint64_t mask)
+{
+    mask &= mask - 1;
+    mask &= mask - 1;
+    mask &= mask - 1;
+    return mask != 0;
+}
+
+/* Makes the free slots `mask` of a group the bin's mask. */
+static ALWAYS_INLINE void bin_set_mask(struct bin *bin, unsigned group, uint64_t mask, bool is_zero)
+{
+    unsigned first = group * GROUP_SLOTS;
+    bin->is_zero = is_zero;
+    bin->states = bin->slab->states + first;
+    bin->base = bin->slab->base + (uintptr_t)first * bin->size;
+    bin->mask = mask;
+    bin->group = (uint16_t)group;
+    /* The slots' last users stored FREE with release: what they did there happened before what
+     * comes now. */
+    atomic_fence_acquire();
+}
+
+/* The common cases of a refill: slots of the same group that were freed meanwhile, or those of the
+ * next group that was offered before. Of these the ones close to the first; if they are few, all.
+ */
+static ALWAYS_INLINE bool bin_refill(struct bin *bin)
+{
+    unsigned group = (unsigned)bin->group + bin->step;
+    if (UNLIKELY(group >= bin->stop))
+        return false;
+    uint64_t mask =
+        zero_bytes(bin->slab->states + (size_t)group * GROUP_SLOTS, GROUP_SLOTS) & bin->offered;
+    if (UNLIKELY(mask == 0))
+        return false;
+    uint64_t near = mask & (bin->window << lowest_bit_wide(mask));
+    if (LIKELY(has_four_bits(near)))
+        mask = near;
+    else if (bin->step == 0)
+        return false;
+    bin_set_mask(bin, group, mask, false);
+    return true;
+}
 
 /* A cache for the calling thread, recycled or new; null if out of memory. */
 struct cache *cache_acquire(void);

@@ -1,10 +1,12 @@
 /* The fast paths of malloc and free, whole. What they miss goes to the slow paths in core.h.
  *
- * malloc: class of the size (a table), the lowest free slot of the thread's mask for that class, its state byte.
- * free:   the slab of the address (a map), the slot test (one multiplication), the state byte, the count to the next event.
+ * malloc: class of the size (a table), the lowest free slot of the thread's mask for that class,
+ * its state byte. free:   the slab of the address (a map), the slot test (one multiplication), the
+ * state byte, the count to the next event.
  *
- * Neither reads nor writes the block. Neither takes a lock or an atomic read-modify-write. free is the same for blocks of
- * this and of other threads. Goldens of their instruction counts: tests/golden. */
+ * Neither reads nor writes the block. Neither takes a lock or an atomic read-modify-write. free is
+ * the same for blocks of this and of other threads. Goldens of their instruction counts:
+ * tests/golden. */
 #ifndef RATION_CORE_FAST_PATH_H
 #define RATION_CORE_FAST_PATH_H
 
@@ -14,7 +16,7 @@
 static ALWAYS_INLINE void *malloc_fast(size_t n)
 {
     if (LIKELY(n <= SMALL_MAX)) {
-        struct bin *bin = &my_cache->bins[class_of(n)];
+        struct bin *bin = bin_for(my_cache, n);
         OPAQUE(bin); /* gcc would compute it twice */
         if (LIKELY(bin->mask != 0))
             return bin_take(bin);
@@ -26,7 +28,7 @@ static ALWAYS_INLINE void free_fast(void *p)
 {
     uintptr_t address = (uintptr_t)p;
     size_t unit = window_unit(address);
-    if (LIKELY(unit < atomic_load_acquire(&window.unit_count))) {
+    if (LIKELY(is_below_shared(unit, &window.unit_count))) {
         struct slab *s = atomic_load_relaxed(&window.map[unit]);
         uint64_t x = (address - s->base) * s->reciprocal;
         if (LIKELY((uint32_t)x < s->start_limit)) {

@@ -13,11 +13,12 @@ void *out_of_memory(void)
     return NULL;
 }
 
-static void *malloc_large(size_t n)
+/* Not before the allocator has started, which the thread's first cache shows. */
+static NOINLINE void *take_large(size_t n, size_t align, bool zeroed)
 {
     if (UNLIKELY(life_cache() == NULL) && my_cache == &no_cache)
         return out_of_memory();
-    return large_alloc(n, 1, false);
+    return large_alloc(n, align, zeroed);
 }
 
 /* The thread has no cache yet, or none any more, or memory is out. */
@@ -36,22 +37,41 @@ static COLD void *malloc_without_mask(unsigned c)
 NOINLINE void *malloc_slow(size_t n)
 {
     if (UNLIKELY(n > SMALL_MAX))
-        return malloc_large(n);
-    unsigned c = class_of(n);
+        return take_large(n, 1, false);
     struct cache *cache = my_cache;
-    if (LIKELY(cache_refill(cache, c)))
-        return bin_take(&cache->bins[c]);
+    struct bin *bin = bin_for(cache, n);
+    OPAQUE(bin);
+    if (LIKELY(bin_refill(bin)))
+        return bin_take(bin);
+    unsigned c = class_of(n);
+    if (LIKELY(cache_refill_slow(cache, c)))
+        return bin_take(bin);
     return malloc_without_mask(c);
 }
 
-/* Slots are whole grains: for short blocks a loop of grains is quicker than finding out how memset would do it. */
-static ALWAYS_INLINE void *zero_small(void *p, size_t n)
+typedef uint64_t grain __attribute__((vector_size(GRAIN), may_alias));
+
+/* Zeroes up to four grains by stores that overlap when there are fewer. */
+static ALWAYS_INLINE void zero_four_grains(char *p, size_t bytes)
 {
-    typedef uint64_t grain __attribute__((vector_size(GRAIN), may_alias));
-    if (n > 256)
-        return memset(p, 0, n);
-    for (size_t i = 0; i < n; i += GRAIN)
-        *(grain *)((char *)p + i) = (grain){0, 0};
+    size_t last = bytes - GRAIN;
+    size_t second = (bytes / 2) & ~(size_t)(GRAIN - 1);
+    *(grain *)(void *)p = (grain){0, 0};
+    *(grain *)(void *)(p + second) = (grain){0, 0};
+    *(grain *)(void *)(p + last - second) = (grain){0, 0};
+    *(grain *)(void *)(p + last) = (grain){0, 0};
+}
+
+/* Slots are whole grains: for short blocks this is quicker than finding out how memset would do it.
+ */
+static ALWAYS_INLINE void *zero_slot(char *p, size_t bytes)
+{
+    if (bytes > 256)
+        return memset(p, 0, bytes);
+    for (size_t i = 0; i < bytes; i += GRAIN) {
+        OPAQUE(i); /* gcc would make it a string instruction, which takes long to start */
+        *(grain *)(void *)(p + i) = (grain){0, 0};
+    }
     return p;
 }
 
@@ -66,13 +86,17 @@ static NOINLINE void *calloc_slow(size_t n)
 
 static ALWAYS_INLINE void *calloc_small(size_t n)
 {
-    struct bin *bin = &my_cache->bins[class_of(n)];
+    struct bin *bin = bin_for(my_cache, n);
     OPAQUE(bin);
     if (UNLIKELY(bin->mask == 0))
         return calloc_slow(n);
-    uint32_t is_zero = bin->is_zero;
-    void *p = bin_take(bin);
-    return is_zero ? p : zero_small(p, n);
+    char *p = bin_take(bin);
+    size_t bytes = bin->size;
+    if (bytes <= 4 * GRAIN) { /* quicker done than asked whether it is needed */
+        zero_four_grains(p, bytes);
+        return p;
+    }
+    return bin->is_zero ? p : zero_slot(p, bytes);
 }
 
 void *core_calloc(size_t count, size_t size)
@@ -80,11 +104,7 @@ void *core_calloc(size_t count, size_t size)
     size_t n;
     if (UNLIKELY(__builtin_mul_overflow(count, size, &n)))
         return out_of_memory();
-    if (LIKELY(n <= SMALL_MAX))
-        return calloc_small(n);
-    if (UNLIKELY(life_cache() == NULL) && my_cache == &no_cache)
-        return out_of_memory();
-    return large_alloc(n, 1, true);
+    return LIKELY(n <= SMALL_MAX) ? calloc_small(n) : take_large(n, 1, true);
 }
 
 void *core_aligned(size_t align, size_t n)
@@ -94,9 +114,7 @@ void *core_aligned(size_t align, size_t n)
     unsigned c = class_of_aligned(n, align);
     if (c < CLASS_COUNT)
         return malloc_fast(size_classes[c].size);
-    if (UNLIKELY(life_cache() == NULL) && my_cache == &no_cache)
-        return out_of_memory();
-    return large_alloc(n, align, false);
+    return take_large(n, align, false);
 }
 
 size_t core_good_size(size_t n)

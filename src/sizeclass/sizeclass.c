@@ -20,14 +20,14 @@ const struct size_class size_classes[CLASS_COUNT] = {CLASS16(0U), CLASS16(16U), 
 #define LAST(g)    (16U * (g)-1)
 #define OCTAVE(g)  (31U - (unsigned)__builtin_clz(LAST(g)))
 #define COARSE(g)  (FINE + 8U * (OCTAVE(g) - 8U) + ((LAST(g) >> (OCTAVE(g) - 3U)) & 7U))
-#define OF(g)      ((g) == 0 ? 0 : (g) <= FINE ? (g)-1 : COARSE(g))
+#define OF(g)      (CLASS_STRIDE * ((g) == 0 ? 0 : (g) <= FINE ? (g)-1 : COARSE(g)))
 #define OF4(g)     OF(g), OF((g) + 1), OF((g) + 2), OF((g) + 3)
 #define OF16(g)    OF4(g), OF4((g) + 4), OF4((g) + 8), OF4((g) + 12)
 #define OF64(g)    OF16(g), OF16((g) + 16), OF16((g) + 32), OF16((g) + 48)
 #define OF256(g)   OF64(g), OF64((g) + 64), OF64((g) + 128), OF64((g) + 192)
 
-const uint8_t class_of_grains[SMALL_GRAINS + 1] = {OF256(0U), OF256(256U), OF256(512U),
-                                                   OF256(768U), OF(1024U)};
+const uint16_t row_of_grains[SMALL_GRAINS + 1] = {OF256(0U), OF256(256U), OF256(512U), OF256(768U),
+                                                  OF(1024U)};
 
 unsigned class_of_aligned(size_t n, size_t align)
 {

@@ -108,7 +108,7 @@ enum { GROUP_SLOTS = 64 };
 static inline unsigned class_batch(unsigned c)
 {
     uint32_t size = size_classes[c].size;
-    return size <= 128 ? 64 : size <= 512 ? 32 : 16;
+    return size <= 256 ? 64 : size <= 512 ? 32 : 16;
 }
 
 /* A new slab of class c, leased to the caller; null if out of memory. `record` is a retired record of the class or null. */

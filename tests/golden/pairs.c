@@ -25,7 +25,7 @@ void empty_function(void);
 __asm__(".text\n.globl empty_function\n.type empty_function, %function\nempty_function:\n\tret\n"
         ".size empty_function, . - empty_function\n");
 
-enum { N_PAIRS = 300, N_BATCH = 100, N_SLOTS = 10000, N_WARM = 200000 };
+enum { N_PAIRS = 300, N_REPLACED = 2000, N_BATCH = 100, N_SLOTS = 10000, N_WARM = 200000 };
 
 static void *slots[N_SLOTS];
 static uint16_t sizes[N_SLOTS];
@@ -104,7 +104,7 @@ static void run_replace(const struct allocator *a, const struct allocator *warm)
         slots[i] = warm->take(sizes[i]);
     replace_loop(warm, &state, N_WARM);
     mark();
-    replace_loop(a, &state, N_PAIRS);
+    replace_loop(a, &state, N_REPLACED);
     mark();
 }
 

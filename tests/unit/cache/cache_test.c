@@ -44,11 +44,11 @@ static void recycle(void *arg)
     REQUIRE(cache_check(a) == 0);
     void *block = take(a, 7);
     struct slab *s = slab_of((uintptr_t)block);
-    REQUIRE(s->place == SLAB_LEASED && a->leases[7].slab == s);
+    REQUIRE(s->place == SLAB_LEASED && a->bins[7].slab == s);
     cache_release(a);
-    REQUIRE(!a->in_use && a->leases[7].slab == NULL && a->bins[7].mask == 0 && cache_check(a) == 0);
+    REQUIRE(!a->in_use && a->bins[7].slab == NULL && a->bins[7].mask == 0 && cache_check(a) == 0);
     REQUIRE(s->place == SLAB_READY && slab_check(s) == 0); /* at once for every other thread */
-    REQUIRE(take(b, 7) != block && b->leases[7].slab == s);
+    REQUIRE(take(b, 7) != block && b->bins[7].slab == s);
     REQUIRE(cache_acquire() == a && caches_made() == 2);
     REQUIRE(cache_check(a) == 0 && cache_check(b) == 0);
 }
@@ -75,7 +75,7 @@ static void return_leases(void *arg)
         struct slab *s = slab_of((uintptr_t)blocks[c]);
         REQUIRE(s->place == SLAB_READY && slab_count_free(s) == s->slots - 1U &&
                 slab_check(s) == 0);
-        REQUIRE(cache->leases[c].slab == NULL && cache->bins[c].mask == 0);
+        REQUIRE(cache->bins[c].slab == NULL && cache->bins[c].mask == 0);
     }
     REQUIRE(take(cache, 0) != NULL); /* it may be used on */
     cache_return_leases(cache);
@@ -135,7 +135,7 @@ static void refill_the_empty_ones(void *arg)
     for (unsigned c = 0; c < CLASS_COUNT; c++) {
         REQUIRE(!cache_refill(&no_cache, c) && !cache_refill(&late_cache, c));
         REQUIRE(no_cache.bins[c].mask == 0 && late_cache.bins[c].mask == 0);
-        REQUIRE(no_cache.leases[c].slab == NULL && late_cache.leases[c].slab == NULL);
+        REQUIRE(no_cache.bins[c].slab == NULL && late_cache.bins[c].slab == NULL);
     }
 }
 
@@ -155,7 +155,7 @@ static int make_mine(void **state)
     open_heap();
     mine = cache_acquire();
     take(mine, C);
-    leased = mine->leases[C].slab;
+    leased = mine->bins[C].slab;
     assert_int_equal(cache_check(mine), 0);
     assert_int_not_equal(mine->bins[C].mask, 0);
     return 0;
@@ -189,9 +189,9 @@ static void test_c2_bin(void **state)
     bin->size += 16;
     assert_int_equal(cache_check(mine), 2);
     *bin = good;
-    mine->leases[C].group++;
+    mine->bins[C].group++;
     assert_int_equal(cache_check(mine), 2);
-    mine->leases[C].group--;
+    mine->bins[C].group--;
     mine->bins[C + 1].mask = 1; /* slots, but no slab */
     assert_int_equal(cache_check(mine), 2);
     mine->bins[C + 1].mask = 0;
@@ -206,9 +206,9 @@ static void test_c3_lease(void **state)
         assert_int_equal(cache_check(mine), place == SLAB_LEASED ? 0 : 3);
     }
     leased->place = SLAB_LEASED;
-    mine->leases[C + 1].slab = leased; /* of another class */
+    mine->bins[C + 1].slab = leased; /* of another class */
     assert_int_equal(cache_check(mine), 3);
-    mine->leases[C + 1].slab = NULL;
+    mine->bins[C + 1].slab = NULL;
     assert_int_equal(cache_check(mine), 0);
 }
 
@@ -216,7 +216,7 @@ static void c3_two_lessees(void **state)
 {
     (void)state;
     struct cache *other = cache_acquire();
-    other->leases[C] = mine->leases[C];
+    other->bins[C] = mine->bins[C];
     assert_int_equal(cache_check(other), 3);
 }
 

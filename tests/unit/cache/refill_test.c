@@ -30,10 +30,10 @@ static bool refill(unsigned c)
     struct bin *bin = &cache->bins[c];
     if (!cache_refill(cache, c))
         return false;
-    const struct slab *s = cache->leases[c].slab;
+    const struct slab *s = cache->bins[c].slab;
     REQUIRE(bin->mask != 0 && cache_check(cache) == 0 && slab_check(s) == 0);
     REQUIRE(s->place == SLAB_LEASED && bin->size == size_classes[c].size);
-    REQUIRE(highest_bit(bin->mask) + cache->leases[c].group * GROUP_SLOTS < s->slots);
+    REQUIRE(highest_bit(bin->mask) + cache->bins[c].group * GROUP_SLOTS < s->slots);
     if (bin->is_zero) {
         for (uint64_t rest = bin->mask; rest != 0; rest &= rest - 1) {
             const uint64_t *slot =
@@ -87,7 +87,7 @@ static void hand_out_once(void *arg)
             seen[(unsigned)which * SLOTS_MAX + slot] = 1;
         }
         REQUIRE(slab_count_free(slabs[0]) == 0 && slab_count_free(slabs[1]) == 0);
-        REQUIRE(slabs[0]->place == SLAB_FULL && cache->leases[c].slab == slabs[1]);
+        REQUIRE(slabs[0]->place == SLAB_FULL && cache->bins[c].slab == slabs[1]);
     }
 }
 
@@ -107,9 +107,9 @@ static void look_at_fresh_masks(void *arg)
         unsigned next = 0;
         while (next < size_classes[c].slots) {
             REQUIRE(refill(c));
-            if (cache->leases[c].slab->fresh)
+            if (cache->bins[c].slab->fresh)
                 REQUIRE(bin->is_zero);
-            unsigned first = cache->leases[c].group * GROUP_SLOTS;
+            unsigned first = cache->bins[c].group * GROUP_SLOTS;
             REQUIRE(first + lowest_bit(bin->mask) == next);
             unsigned n = count_bits(bin->mask);
             uint64_t row = n == GROUP_SLOTS ? UINT64_MAX : ((uint64_t)1 << n) - 1;
@@ -137,7 +137,7 @@ static void rewind_to_frees(void *arg)
         unsigned slots = size_classes[c].slots;
         for (unsigned i = 0; i < slots; i++)
             live[i] = take(c);
-        const struct slab *s = cache->leases[c].slab;
+        const struct slab *s = cache->bins[c].slab;
         while (cache->bins[c].mask != 0)
             take(c);
         for (unsigned i = 0; i < slots; i++)
@@ -182,8 +182,8 @@ static void check_all(void)
     REQUIRE(cache_check(cache) == 0 && span_check() == 0);
     for (unsigned c = 0; c < CLASS_COUNT; c++) {
         shelf_visit(c, look, &counted);
-        if (cache->leases[c].slab != NULL)
-            look(cache->leases[c].slab, &counted);
+        if (cache->bins[c].slab != NULL)
+            look(cache->bins[c].slab, &counted);
     }
     REQUIRE(counted == live_count); /* no slot lost, none invented */
 }
@@ -236,7 +236,7 @@ static void refuse_memory(void *arg)
     void *p;
     while ((p = take(40)) != NULL)
         live[live_count++] = p;
-    REQUIRE(live_count > 100 && cache->leases[40].slab == NULL && cache->bins[40].mask == 0);
+    REQUIRE(live_count > 100 && cache->bins[40].slab == NULL && cache->bins[40].mask == 0);
     check_all();
     give(live[--live_count]); /* one slot is not enough for a slab to be ready, but the sweep may
                                  find it */
