@@ -1,92 +1,8 @@
-#include "heaps/internal.h"
-#include <ration/arena.h>
+#include "heaps/arena_internal.h"
 
-/* Numbers of the invariants in arena.h. */
-enum { I_CURSOR = 1, I_FIRST, I_FREED, I_LAST, I_CHUNKS };
-
-enum { DEFAULT_CHUNK_BYTES = 64 * 1024, WORD_BITS = 64 };
-
-/* A chunk: this record, a bitmap of the grains that begin a block, a bitmap of those whose block
- * was freed, blocks. Bits of grains at or above the cursor have any value: they are cleared when
- * the cursor passes them. */
-struct ration_arena_chunk {
-    struct ration_arena_chunk *next;
-    size_t bytes; /* of the whole chunk, this record included */
-    bool is_callers;
-    uintptr_t blocks; /* first grain; aligned to 16 */
-    uintptr_t end;
-    uintptr_t cursor; /* where the cursor was when the chunk became full; valid while it is FULL */
-    uint64_t *starts;
-    uint64_t *freed;
-};
-
-typedef struct ration_arena_chunk chunk;
-
-static struct ration_arena *arena_of(const struct ration_heap *heap)
-{
-    return (struct ration_arena *)(uintptr_t)heap;
-}
-
-/* --- bitmaps --- */
-
-static bool bit_is_set(const uint64_t *bits, size_t at)
-{
-    return (bits[at / WORD_BITS] >> (at % WORD_BITS)) & 1;
-}
-
-static void set_bit(uint64_t *bits, size_t at)
-{
-    bits[at / WORD_BITS] |= (uint64_t)1 << (at % WORD_BITS);
-}
-
-/* Clears all bits from `from` to the end of the word of `to - 1`. */
-static void clear_from(uint64_t *bits, size_t from, size_t to)
-{
-    bits[from / WORD_BITS] &= ((uint64_t)1 << (from % WORD_BITS)) - 1;
-    for (size_t word = from / WORD_BITS + 1; word * WORD_BITS < to; word++)
-        bits[word] = 0;
-}
-
-/* The lowest set bit in [from, to), or `to`. */
-static size_t find_set(const uint64_t *bits, size_t from, size_t to)
-{
-    while (from < to) {
-        uint64_t word = bits[from / WORD_BITS] >> (from % WORD_BITS);
-        if (word != 0)
-            return min_size(from + lowest_bit(word), to);
-        from = (from / WORD_BITS + 1) * WORD_BITS;
-    }
-    return to;
-}
-
-/* The highest set bit at or below `from`, which exists: bit 0 begins the first block. */
-static size_t find_set_below(const uint64_t *bits, size_t from)
-{
-    size_t word = from / WORD_BITS;
-    uint64_t found = bits[word] << (WORD_BITS - 1 - from % WORD_BITS);
-    if (found != 0)
-        return from - (WORD_BITS - 1 - highest_bit(found));
-    while (word > 0 && bits[word - 1] == 0)
-        word--;
-    return word == 0 ? 0 : (word - 1) * WORD_BITS + highest_bit(bits[word - 1]);
-}
+enum { DEFAULT_CHUNK_BYTES = 64 * 1024 };
 
 /* --- chunks --- */
-
-static size_t grain_of(const struct ration_arena *arena)
-{
-    return (size_t)1 << arena->grain_shift;
-}
-
-static size_t index_of(const struct ration_arena *arena, const chunk *c, uintptr_t address)
-{
-    return (address - c->blocks) >> arena->grain_shift;
-}
-
-static uintptr_t address_of(const struct ration_arena *arena, const chunk *c, size_t index)
-{
-    return c->blocks + (index << arena->grain_shift);
-}
 
 /* Bytes of record and bitmaps for n grains. */
 static size_t head_bytes(size_t n_grains)
@@ -261,11 +177,6 @@ void *ration_arena_alloc(struct ration_arena *arena, size_t size)
 
 /* --- finding a block again --- */
 
-static uintptr_t used_end(const struct ration_arena *arena, const chunk *c)
-{
-    return c == arena->current ? arena->cursor : c->cursor;
-}
-
 /* The chunk with blocks at this address: one at or before the current one; NULL if there is none.
  */
 static chunk *find_chunk(const struct ration_arena *arena, uintptr_t address)
@@ -277,12 +188,6 @@ static chunk *find_chunk(const struct ration_arena *arena, uintptr_t address)
         if (address >= c->blocks && address < c->cursor)
             return c;
     return NULL;
-}
-
-static size_t block_bytes(const struct ration_arena *arena, const chunk *c, size_t index)
-{
-    size_t end = index_of(arena, c, used_end(arena, c));
-    return (find_set(c->starts, index + 1, end) - index) << arena->grain_shift;
 }
 
 static COLD void report_misfit(const struct ration_arena *arena, const chunk *c, uintptr_t address,
@@ -328,13 +233,6 @@ static chunk *resolve(const struct ration_arena *arena, const void *block, const
 }
 
 /* --- free and resize --- */
-
-/* Whether the block is younger than the newest mark: only then may the cursor move with it, because
- * a rewind to that mark puts the cursor back to where it was. */
-static bool is_after_mark(const struct ration_arena *arena, const chunk *c, size_t index)
-{
-    return c != arena->mark_chunk || address_of(arena, c, index) >= arena->mark_cursor;
-}
 
 /* Whether the block ends at the cursor and may move it. */
 static bool is_last(const struct ration_arena *arena, const chunk *c, size_t index)
@@ -513,150 +411,6 @@ static size_t arena_usable_size(const struct ration_heap *heap, const void *bloc
     return c != NULL ? block_bytes(arena_of(heap), c, index) : 0;
 }
 
-static int visit_part(uintptr_t from, uintptr_t to, enum ration_block_state state,
-                      ration_walk_fn *visit, void *context)
-{
-    if (from == to)
-        return 0;
-    bool is_block = state != RATION_BLOCK_TABLE;
-    struct ration_block part = {
-        (void *)from,   to - from, is_block ? (void *)from : NULL, is_block ? to - from : 0,
-        RATION_UNKNOWN, state};
-    return visit(&part, context);
-}
-
-static int walk_chunk(const struct ration_arena *arena, const chunk *c, bool is_used,
-                      ration_walk_fn *visit, void *context)
-{
-    int stop = visit_part((uintptr_t)c, c->blocks, RATION_BLOCK_TABLE, visit, context);
-    uintptr_t end = is_used ? used_end(arena, c) : c->blocks;
-    uintptr_t at = c->blocks;
-    while (stop == 0 && at < end) {
-        size_t index = index_of(arena, c, at);
-        uintptr_t next = at + block_bytes(arena, c, index);
-        stop = visit_part(at, next,
-                          bit_is_set(c->freed, index) ? RATION_BLOCK_FREE : RATION_BLOCK_LIVE,
-                          visit, context);
-        at = next;
-    }
-    if (stop == 0)
-        stop = visit_part(end, c->end, RATION_BLOCK_FREE, visit, context);
-    return stop != 0
-               ? stop
-               : visit_part(c->end, (uintptr_t)c + c->bytes, RATION_BLOCK_TABLE, visit, context);
-}
-
-static bool is_used_chunk(const struct ration_arena *arena, const chunk *wanted)
-{
-    const chunk *c = arena->first;
-    while (c != wanted && c != arena->current)
-        c = c->next;
-    return c == wanted;
-}
-
-/* The chunk with the lowest address above `after`. */
-static const chunk *find_next_by_address(const struct ration_arena *arena, const chunk *after)
-{
-    const chunk *lowest = NULL;
-    for (const chunk *c = arena->first; c != NULL; c = c->next)
-        if ((uintptr_t)c > (uintptr_t)after && (lowest == NULL || (uintptr_t)c < (uintptr_t)lowest))
-            lowest = c;
-    return lowest;
-}
-
-static int arena_walk(const struct ration_heap *heap, ration_walk_fn *visit, void *context)
-{
-    const struct ration_arena *arena = arena_of(heap);
-    int stop = 0;
-    const chunk *c = find_next_by_address(arena, NULL);
-    for (; c != NULL && stop == 0; c = find_next_by_address(arena, c))
-        stop = walk_chunk(arena, c, is_used_chunk(arena, c), visit, context);
-    return stop;
-}
-
-/* --- checking and counting --- */
-
-static int check_used_chunk(const struct ration_arena *arena, const chunk *c,
-                            struct ration_finding *finding)
-{
-    uintptr_t used = used_end(arena, c);
-    if (used < c->blocks || used > c->end || ((used - c->blocks) & (grain_of(arena) - 1)) != 0)
-        return finding_set(finding, I_CURSOR, used,
-                           "the cursor is outside its chunk or not at a grain");
-    size_t n = index_of(arena, c, used);
-    if (n == 0)
-        return 0;
-    if (!bit_is_set(c->starts, 0))
-        return finding_set(finding, I_FIRST, c->blocks, "a used chunk does not begin with a block");
-    for (size_t i = 0; i < n; i++)
-        if (bit_is_set(c->freed, i) && !bit_is_set(c->starts, i))
-            return finding_set(finding, I_FREED, address_of(arena, c, i),
-                               "a grain inside a block is marked as freed");
-    size_t last = find_set_below(c->starts, n - 1);
-    if (c == arena->current && bit_is_set(c->freed, last) && is_after_mark(arena, c, last))
-        return finding_set(finding, I_LAST, address_of(arena, c, last),
-                           "the last block before the cursor is freed");
-    return 0;
-}
-
-static int check_chunks(const struct ration_arena *arena, struct ration_finding *finding)
-{
-    size_t bytes = 0;
-    bool current_is_listed = arena->current == NULL;
-    for (const chunk *c = arena->first; c != NULL; c = c->next) {
-        bytes += c->bytes;
-        current_is_listed = current_is_listed || c == arena->current;
-        const chunk *above = find_next_by_address(arena, c);
-        if (above != NULL && (uintptr_t)c + c->bytes > (uintptr_t)above)
-            return finding_set(finding, I_CHUNKS, (uintptr_t)above, "two chunks overlap");
-    }
-    if (!current_is_listed)
-        return finding_set(finding, I_CURSOR, (uintptr_t)arena->current,
-                           "the current chunk is not in the chain");
-    if (bytes != arena->stats.heap_bytes)
-        return finding_set(finding, I_CHUNKS, (uintptr_t)arena->first,
-                           "the chunks do not add up to the heap's bytes");
-    return 0;
-}
-
-static void arena_check(const struct ration_heap *heap, struct ration_finding *finding)
-{
-    const struct ration_arena *arena = arena_of(heap);
-    if (check_chunks(arena, finding))
-        return;
-    for (const chunk *c = arena->first; c != NULL; c = c->next) {
-        if (arena->current == NULL || check_used_chunk(arena, c, finding) || c == arena->current)
-            return;
-    }
-}
-
-static int count_part(const struct ration_block *block, void *context)
-{
-    struct ration_heap_stats *stats = context;
-    if (block->state == RATION_BLOCK_LIVE) {
-        stats->live_blocks++;
-        stats->live_usable_bytes += block->bytes;
-    } else if (block->state == RATION_BLOCK_FREE) {
-        stats->free_blocks++;
-        stats->free_bytes += block->bytes;
-        stats->largest_free_bytes = max_size(stats->largest_free_bytes, block->bytes);
-    }
-    return 0;
-}
-
-static void arena_stats(const struct ration_heap *heap, struct ration_heap_stats *stats)
-{
-    const struct ration_arena *arena = arena_of(heap);
-    *stats = arena->stats;
-    arena_walk(heap, count_part, stats);
-    stats->live_requested_bytes = RATION_UNKNOWN;
-    for (const chunk *c = arena->current; c != NULL; c = c->next) {
-        uintptr_t from = c == arena->current ? arena->cursor : c->blocks;
-        stats->largest_request_bytes = max_size(stats->largest_request_bytes, c->end - from);
-    }
-    stats->table_bytes = stats->heap_bytes - stats->live_usable_bytes - stats->free_bytes;
-}
-
 static void arena_destroy(struct ration_heap *heap)
 {
     struct ration_arena *arena = arena_of(heap);
@@ -673,9 +427,9 @@ static const struct ration_heap_ops arena_ops = {
     .free = arena_free,
     .owns = arena_owns,
     .usable_size = arena_usable_size,
-    .walk = arena_walk,
-    .check = arena_check,
-    .stats = arena_stats,
+    .walk = ration_arena_walk,
+    .check = ration_arena_check,
+    .stats = ration_arena_stats,
     .destroy = arena_destroy,
 };
 

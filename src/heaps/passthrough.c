@@ -1,27 +1,8 @@
 /* Heaps whose blocks come from plain malloc, so that other tools see each of them. What the heap
  * itself would know is kept apart in a table of this file: an open-addressed hash of addresses.
  * Nothing lies beside the blocks, so a sanitizer's red zones stay where they are. */
+#include "heaps/passthrough.h"
 #include "base/atomics.h"
-#include "heaps/internal.h"
-
-struct entry {
-    uintptr_t block; /* 0: empty, 1: removed */
-    size_t size;
-    uint64_t serial; /* order of allocation */
-};
-
-/* One lock around everything: this mode is for finding bugs, shared pools included. */
-struct ration_passthrough {
-    uint32_t lock;
-    struct passthrough_limits limits;
-    struct entry *entries;
-    size_t n_entries; /* a power of two */
-    size_t n_filled;  /* live and removed ones */
-    uint64_t next_serial;
-    void *adopted; /* given back to malloc at the end */
-    size_t requested_bytes;
-    struct ration_heap_stats stats;
-};
 
 enum { REMOVED = 1, FIRST_ENTRIES = 64 };
 
@@ -75,7 +56,7 @@ static void unlock(struct ration_passthrough *through)
 
 /* --- the table --- */
 
-static size_t find_slot(const struct entry *entries, size_t n_entries, uintptr_t block)
+static size_t find_slot(const struct passthrough_entry *entries, size_t n_entries, uintptr_t block)
 {
     size_t at = (size_t)(((uint64_t)block * 0x9e3779b97f4a7c15U) >> 20) & (n_entries - 1);
     while (entries[at].block != block && entries[at].block != 0)
@@ -83,15 +64,16 @@ static size_t find_slot(const struct entry *entries, size_t n_entries, uintptr_t
     return at;
 }
 
-static struct entry *find_entry(const struct ration_passthrough *through, const void *block)
+static struct passthrough_entry *find_entry(const struct ration_passthrough *through,
+                                            const void *block)
 {
     size_t at = find_slot(through->entries, through->n_entries, (uintptr_t)block);
     return through->entries[at].block > REMOVED ? &through->entries[at] : NULL;
 }
 
-static struct entry *make_entries(size_t n)
+static struct passthrough_entry *make_entries(size_t n)
 {
-    struct entry *entries = take_plain(16, n * sizeof *entries);
+    struct passthrough_entry *entries = take_plain(16, n * sizeof *entries);
     if (entries != NULL)
         memset(entries, 0, n * sizeof *entries);
     return entries;
@@ -103,11 +85,11 @@ static int rebuild(struct ration_passthrough *through)
     size_t n = FIRST_ENTRIES;
     while (n < through->stats.live_blocks * 4)
         n *= 2;
-    struct entry *entries = make_entries(n);
+    struct passthrough_entry *entries = make_entries(n);
     if (entries == NULL)
         return -1;
     for (size_t i = 0; i < through->n_entries; i++) {
-        const struct entry *old = &through->entries[i];
+        const struct passthrough_entry *old = &through->entries[i];
         if (old->block > REMOVED)
             entries[find_slot(entries, n, old->block)] = *old;
     }
@@ -118,7 +100,7 @@ static int rebuild(struct ration_passthrough *through)
     return 0;
 }
 
-static void remove_entry(struct ration_passthrough *through, struct entry *entry)
+static void remove_entry(struct ration_passthrough *through, struct passthrough_entry *entry)
 {
     stats_count_dead(&through->stats, entry->size);
     through->requested_bytes -= entry->size;
@@ -140,9 +122,9 @@ static void *alloc_locked(struct ration_passthrough *through, size_t size, size_
     void *block = take_plain(alignment, size);
     if (block == NULL)
         return NULL;
-    struct entry *entry =
+    struct passthrough_entry *entry =
         &through->entries[find_slot(through->entries, through->n_entries, (uintptr_t)block)];
-    *entry = (struct entry){(uintptr_t)block, size, through->next_serial++};
+    *entry = (struct passthrough_entry){(uintptr_t)block, size, through->next_serial++};
     through->n_filled++;
     through->requested_bytes += size;
     through->stats.n_allocs++;
@@ -166,7 +148,7 @@ static void through_free(struct ration_heap *heap, void *block)
 {
     struct ration_passthrough *through = heap->through;
     lock(through);
-    struct entry *entry = find_entry(through, block);
+    struct passthrough_entry *entry = find_entry(through, block);
     if (entry != NULL) {
         remove_entry(through, entry);
         through->stats.n_frees++;
@@ -179,7 +161,7 @@ static void through_free(struct ration_heap *heap, void *block)
 static size_t find_size(const struct ration_heap *heap, const void *block, const char *operation)
 {
     lock(heap->through);
-    const struct entry *entry = find_entry(heap->through, block);
+    const struct passthrough_entry *entry = find_entry(heap->through, block);
     size_t size = entry != NULL ? entry->size : SIZE_MAX;
     unlock(heap->through);
     if (size == SIZE_MAX)
@@ -218,7 +200,7 @@ static bool through_owns(const struct ration_heap *heap, const void *address)
     bool owns = false;
     lock(heap->through);
     for (size_t i = 0; i < heap->through->n_entries && !owns; i++) {
-        const struct entry *entry = &heap->through->entries[i];
+        const struct passthrough_entry *entry = &heap->through->entries[i];
         owns =
             entry->block > REMOVED && (uintptr_t)address - entry->block < max_size(entry->size, 1);
     }
@@ -227,11 +209,12 @@ static bool through_owns(const struct ration_heap *heap, const void *address)
 }
 
 /* The live entry with the lowest address at or above `from`; NULL at the end. */
-static const struct entry *find_lowest(const struct ration_passthrough *through, uintptr_t from)
+static const struct passthrough_entry *find_lowest(const struct ration_passthrough *through,
+                                                   uintptr_t from)
 {
-    const struct entry *lowest = NULL;
+    const struct passthrough_entry *lowest = NULL;
     for (size_t i = 0; i < through->n_entries; i++) {
-        const struct entry *entry = &through->entries[i];
+        const struct passthrough_entry *entry = &through->entries[i];
         if (entry->block > REMOVED && entry->block >= from &&
             (lowest == NULL || entry->block < lowest->block))
             lowest = entry;
@@ -243,7 +226,7 @@ static const struct entry *find_lowest(const struct ration_passthrough *through,
 static int through_walk(const struct ration_heap *heap, ration_walk_fn *visit, void *context)
 {
     int stop = 0;
-    const struct entry *entry = find_lowest(heap->through, 0);
+    const struct passthrough_entry *entry = find_lowest(heap->through, 0);
     while (entry != NULL && stop == 0) {
         uintptr_t address = entry->block;
         struct ration_block block = {(void *)address, entry->size, (void *)address,
@@ -306,7 +289,7 @@ void ration_passthrough_rewind(struct ration_heap *heap, uint64_t mark)
     struct ration_passthrough *through = heap->through;
     lock(through);
     for (size_t i = 0; i < through->n_entries; i++) {
-        struct entry *entry = &through->entries[i];
+        struct passthrough_entry *entry = &through->entries[i];
         if (entry->block > REMOVED && entry->serial >= mark) {
             void *block = (void *)entry->block;
             remove_entry(through, entry);
