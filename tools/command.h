@@ -24,6 +24,7 @@ struct command {
 
 extern const struct command command_sim;
 extern const struct command command_trace;
+extern const struct command command_demo;
 
 /* Print "ration NAME: MESSAGE" to stderr; returns `status`, so that callers can return it. */
 int command_fail(const char *name, int status, const char *format, ...)

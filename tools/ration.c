@@ -8,6 +8,7 @@
 static const struct command *const commands[] = {
     &command_sim,
     &command_trace,
+    &command_demo,
 };
 
 enum { n_commands = sizeof commands / sizeof commands[0] };

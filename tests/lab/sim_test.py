@@ -167,7 +167,7 @@ def check_usage(checks, ration, folder):
 
 
 def check_front_door(checks, ration):
-    for name in ("sim", "trace"):
+    for name in ("sim", "trace", "demo"):
         for arguments in ((name, "--help"), ("help", name)):
             status, out, _ = ration(*arguments)
             checks.that(status == 0 and "Exit status" in out and f"ration {name}" in out, f"{arguments}: {status}")

@@ -51,9 +51,7 @@ struct child {
     uint64_t payload;
 };
 
-/* Anonymous pages that are resident now, by a walk of the page tables: the counters of statm lag
- * behind by up to 64 pages a thread. Read without stdio, which would allocate. */
-static uint64_t anonymous_bytes(void)
+uint64_t process_anonymous_bytes(void)
 {
     char text[4096];
     unsigned long kilobytes = 0;
@@ -165,7 +163,7 @@ static void note_sizes(struct child *child, size_t index, bool samples)
         result->peak_payload = child->payload;
     if (!samples || result->n_samples == most_samples)
         return;
-    const uint64_t now = anonymous_bytes();
+    const uint64_t now = process_anonymous_bytes();
     const uint64_t heap = now > child->baseline ? now - child->baseline : 0;
     if (heap > result->peak_heap)
         result->peak_heap = heap;
@@ -253,7 +251,7 @@ int process_main(const char *argument)
     alarm((unsigned)(4 * seconds) + 10);
     name_provider(shared);
     verifier_open(&child.verifier, NULL, child.result->text, sizeof child.result->text);
-    child.baseline = anonymous_bytes();
+    child.baseline = process_anonymous_bytes();
     if (mode == 't')
         run_timed(&child, lab_now() + seconds);
     else

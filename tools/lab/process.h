@@ -15,4 +15,8 @@ void process_replay(struct lab_result *result, const struct trace *trace,
 /* The other side: `ration sim --replay-process=MODE,FD,SECONDS`. Returns the exit status. */
 int process_main(const char *argument);
 
+/* Anonymous bytes of this process that are resident now, by a walk of the page tables: the counters
+ * of statm lag behind by up to 64 pages a thread. Read without stdio, which would allocate. */
+uint64_t process_anonymous_bytes(void);
+
 #endif
