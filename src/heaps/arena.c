@@ -8,7 +8,7 @@ enum { DEFAULT_CHUNK_BYTES = 64 * 1024 };
 static size_t head_bytes(size_t n_grains)
 {
     size_t words = (n_grains + WORD_BITS - 1) / WORD_BITS;
-    return align_up(sizeof(chunk) + 2 * words * sizeof(uint64_t), 16);
+    return align_up(sizeof(arena_chunk) + 2 * words * sizeof(uint64_t), 16);
 }
 
 /* Size of a chunk that can hold one block of `bytes`; 0 if that is absurd. */
@@ -20,17 +20,17 @@ static size_t chunk_bytes_for(const struct ration_arena *arena, size_t bytes)
 }
 
 /* Makes a chunk of aligned memory. Returns NULL if there is no room for one grain. */
-static chunk *lay_chunk(const struct ration_arena *arena, void *memory, size_t bytes,
-                        bool is_callers)
+static arena_chunk *lay_chunk(const struct ration_arena *arena, void *memory, size_t bytes,
+                              bool is_callers)
 {
     size_t n = bytes >> arena->grain_shift; /* an upper bound: the head takes some of it */
     while (n > 0 && (head_bytes(n) >= bytes || (bytes - head_bytes(n)) >> arena->grain_shift < n))
         n = bytes > head_bytes(n) ? (bytes - head_bytes(n)) >> arena->grain_shift : n / 2;
     if (n == 0)
         return NULL;
-    chunk *c = memory;
+    arena_chunk *c = memory;
     size_t words = (n + WORD_BITS - 1) / WORD_BITS;
-    *c = (chunk){.bytes = bytes, .is_callers = is_callers};
+    *c = (arena_chunk){.bytes = bytes, .is_callers = is_callers};
     c->starts = (uint64_t *)(c + 1);
     c->freed = c->starts + words;
     c->blocks = (uintptr_t)memory + head_bytes(n);
@@ -47,7 +47,7 @@ static bool has_budget(const struct ration_arena *arena, size_t bytes)
 }
 
 /* A new chunk for a block of `bytes`, behind the current one; NULL if there is no memory. */
-static chunk *take_chunk(struct ration_arena *arena, size_t bytes)
+static arena_chunk *take_chunk(struct ration_arena *arena, size_t bytes)
 {
     const struct ration_source *source = arena->options.source;
     size_t needed = chunk_bytes_for(arena, bytes);
@@ -59,7 +59,7 @@ static chunk *take_chunk(struct ration_arena *arena, size_t bytes)
     void *memory = source->take(source->context, size, 16);
     if (memory == NULL)
         return NULL;
-    chunk *c = lay_chunk(arena, memory, size, false);
+    arena_chunk *c = lay_chunk(arena, memory, size, false);
     c->next = arena->current != NULL ? arena->current->next : NULL;
     if (arena->current != NULL)
         arena->current->next = c;
@@ -71,7 +71,7 @@ static chunk *take_chunk(struct ration_arena *arena, size_t bytes)
     return c;
 }
 
-static void make_current(struct ration_arena *arena, chunk *c)
+static void make_current(struct ration_arena *arena, arena_chunk *c)
 {
     if (arena->current != NULL) {
         arena->current->cursor = arena->cursor;
@@ -89,7 +89,7 @@ static size_t gap_at(uintptr_t cursor, size_t alignment)
     return align_up(cursor, alignment) - cursor;
 }
 
-static bool has_room(const chunk *c, uintptr_t cursor, size_t bytes, size_t alignment)
+static bool has_room(const arena_chunk *c, uintptr_t cursor, size_t bytes, size_t alignment)
 {
     size_t room = c->end - cursor;
     return bytes <= room && gap_at(cursor, alignment) <= room - bytes;
@@ -98,7 +98,7 @@ static bool has_room(const chunk *c, uintptr_t cursor, size_t bytes, size_t alig
 /* The block [cursor, cursor + bytes) begins here. */
 static uintptr_t begin_block(struct ration_arena *arena, size_t bytes, bool is_freed)
 {
-    chunk *c = arena->current;
+    arena_chunk *c = arena->current;
     uintptr_t block = arena->cursor;
     size_t index = index_of(arena, c, block);
     size_t behind = index + (bytes >> arena->grain_shift);
@@ -114,7 +114,7 @@ static uintptr_t begin_block(struct ration_arena *arena, size_t bytes, bool is_f
 static COLD bool advance_slow(struct ration_arena *arena, size_t bytes, size_t alignment,
                               uint64_t *steps)
 {
-    chunk *kept = arena->current != NULL ? arena->current->next : NULL;
+    arena_chunk *kept = arena->current != NULL ? arena->current->next : NULL;
     while (kept != NULL && !has_room(kept, kept->blocks, bytes, alignment)) {
         ++*steps;
         kept = kept->next;
@@ -179,9 +179,9 @@ void *ration_arena_alloc(struct ration_arena *arena, size_t size)
 
 /* The chunk with blocks at this address: one at or before the current one; NULL if there is none.
  */
-static chunk *find_chunk(const struct ration_arena *arena, uintptr_t address)
+static arena_chunk *find_chunk(const struct ration_arena *arena, uintptr_t address)
 {
-    chunk *c = arena->current;
+    arena_chunk *c = arena->current;
     if (c != NULL && address >= c->blocks && address < arena->cursor)
         return c;
     for (c = arena->first; c != NULL && c != arena->current; c = c->next)
@@ -190,8 +190,8 @@ static chunk *find_chunk(const struct ration_arena *arena, uintptr_t address)
     return NULL;
 }
 
-static COLD void report_misfit(const struct ration_arena *arena, const chunk *c, uintptr_t address,
-                               const char *operation)
+static COLD void report_misfit(const struct ration_arena *arena, const arena_chunk *c,
+                               uintptr_t address, const char *operation)
 {
     const struct ration_heap *heap = &arena->heap;
     if (c == NULL) {
@@ -217,11 +217,11 @@ static COLD void report_misfit(const struct ration_arena *arena, const chunk *c,
 }
 
 /* The chunk and grain of a live block; a NULL chunk after a report. */
-static chunk *resolve(const struct ration_arena *arena, const void *block, const char *operation,
-                      size_t *index)
+static arena_chunk *resolve(const struct ration_arena *arena, const void *block,
+                            const char *operation, size_t *index)
 {
     uintptr_t address = (uintptr_t)block;
-    chunk *c = find_chunk(arena, address);
+    arena_chunk *c = find_chunk(arena, address);
     bool is_aligned = (address & (grain_of(arena) - 1)) == 0;
     if (LIKELY(c != NULL && is_aligned)) {
         *index = index_of(arena, c, address);
@@ -235,7 +235,7 @@ static chunk *resolve(const struct ration_arena *arena, const void *block, const
 /* --- free and resize --- */
 
 /* Whether the block ends at the cursor and may move it. */
-static bool is_last(const struct ration_arena *arena, const chunk *c, size_t index)
+static bool is_last(const struct ration_arena *arena, const arena_chunk *c, size_t index)
 {
     return c == arena->current && is_after_mark(arena, c, index) &&
            address_of(arena, c, index) + block_bytes(arena, c, index) == arena->cursor;
@@ -244,7 +244,7 @@ static bool is_last(const struct ration_arena *arena, const chunk *c, size_t ind
 /* Moves the cursor back over the freed blocks in front of it. */
 static void retract(struct ration_arena *arena)
 {
-    chunk *c = arena->current;
+    arena_chunk *c = arena->current;
     size_t index = index_of(arena, c, arena->cursor);
     while (index > 0) {
         size_t last = find_set_below(c->starts, index - 1);
@@ -255,7 +255,7 @@ static void retract(struct ration_arena *arena)
     arena->cursor = address_of(arena, c, index);
 }
 
-static void free_block(struct ration_arena *arena, chunk *c, size_t index)
+static void free_block(struct ration_arena *arena, arena_chunk *c, size_t index)
 {
     arena->stats.n_frees++;
     set_bit(c->freed, index);
@@ -267,13 +267,13 @@ static void arena_free(struct ration_heap *heap, void *block)
 {
     struct ration_arena *arena = arena_of(heap);
     size_t index;
-    chunk *c = resolve(arena, block, "free", &index);
+    arena_chunk *c = resolve(arena, block, "free", &index);
     if (c != NULL)
         free_block(arena, c, index);
 }
 
 /* Makes the block `bytes` long where it is. Returns 0, or -1 if that is impossible. */
-static int resize_in_place(struct ration_arena *arena, chunk *c, size_t index, size_t bytes)
+static int resize_in_place(struct ration_arena *arena, arena_chunk *c, size_t index, size_t bytes)
 {
     size_t old_bytes = block_bytes(arena, c, index);
     uintptr_t block = address_of(arena, c, index);
@@ -292,7 +292,7 @@ static void *arena_try_resize(struct ration_heap *heap, void *block, size_t size
 {
     struct ration_arena *arena = arena_of(heap);
     size_t index;
-    chunk *c = resolve(arena, block, "resize", &index);
+    arena_chunk *c = resolve(arena, block, "resize", &index);
     if (c == NULL)
         return NULL;
     return resize_in_place(arena, c, index, align_up(max_size(size, 1), grain_of(arena))) == 0
@@ -304,7 +304,7 @@ static void *arena_resize(struct ration_heap *heap, void *block, size_t size)
 {
     struct ration_arena *arena = arena_of(heap);
     size_t index;
-    chunk *c = resolve(arena, block, "resize", &index);
+    arena_chunk *c = resolve(arena, block, "resize", &index);
     if (c == NULL)
         return NULL;
     if (resize_in_place(arena, c, index, align_up(max_size(size, 1), grain_of(arena))) == 0)
@@ -344,7 +344,7 @@ void ration_arena_reset(struct ration_arena *arena)
 /* Whether the mark lies before the cursor: its chunk is the current one or one before it. */
 static bool is_behind_us(const struct ration_arena *arena, const struct ration_mark *mark)
 {
-    const chunk *c = arena->first;
+    const arena_chunk *c = arena->first;
     while (c != mark->chunk && c != arena->current && c != NULL)
         c = c->next;
     return c != NULL && c == mark->chunk && mark->cursor >= c->blocks &&
@@ -378,10 +378,10 @@ void ration_arena_rewind(struct ration_arena *arena, struct ration_mark mark)
 size_t ration_arena_trim(struct ration_arena *arena)
 {
     const struct ration_source *source = arena->options.source;
-    chunk **link = arena->current != NULL ? &arena->current->next : &arena->first;
+    arena_chunk **link = arena->current != NULL ? &arena->current->next : &arena->first;
     size_t given = 0;
     while (*link != NULL) {
-        chunk *c = *link;
+        arena_chunk *c = *link;
         if (c->is_callers) {
             link = &c->next;
             continue;
@@ -398,7 +398,7 @@ size_t ration_arena_trim(struct ration_arena *arena)
 
 static bool arena_owns(const struct ration_heap *heap, const void *address)
 {
-    for (const chunk *c = arena_of(heap)->first; c != NULL; c = c->next)
+    for (const arena_chunk *c = arena_of(heap)->first; c != NULL; c = c->next)
         if ((uintptr_t)address >= c->blocks && (uintptr_t)address < c->end)
             return true;
     return false;
@@ -407,7 +407,7 @@ static bool arena_owns(const struct ration_heap *heap, const void *address)
 static size_t arena_usable_size(const struct ration_heap *heap, const void *block)
 {
     size_t index;
-    const chunk *c = resolve(arena_of(heap), block, "usable size", &index);
+    const arena_chunk *c = resolve(arena_of(heap), block, "usable size", &index);
     return c != NULL ? block_bytes(arena_of(heap), c, index) : 0;
 }
 
@@ -437,7 +437,7 @@ static int lay_buffer(struct ration_arena *arena)
 {
     uintptr_t start = align_up((uintptr_t)arena->options.buffer, 16);
     size_t skipped = start - (uintptr_t)arena->options.buffer;
-    if (arena->options.buffer_bytes < skipped + sizeof(chunk))
+    if (arena->options.buffer_bytes < skipped + sizeof(arena_chunk))
         return -1;
     size_t bytes = align_down(arena->options.buffer_bytes - skipped, 16);
     arena->first = lay_chunk(arena, (void *)start, bytes, true);

@@ -21,7 +21,7 @@ struct ration_arena_chunk {
     uint64_t *freed;
 };
 
-typedef struct ration_arena_chunk chunk;
+typedef struct ration_arena_chunk arena_chunk;
 
 static inline struct ration_arena *arena_of(const struct ration_heap *heap)
 {
@@ -79,22 +79,25 @@ static inline size_t grain_of(const struct ration_arena *arena)
     return (size_t)1 << arena->grain_shift;
 }
 
-static inline size_t index_of(const struct ration_arena *arena, const chunk *c, uintptr_t address)
+static inline size_t index_of(const struct ration_arena *arena, const arena_chunk *c,
+                              uintptr_t address)
 {
     return (address - c->blocks) >> arena->grain_shift;
 }
 
-static inline uintptr_t address_of(const struct ration_arena *arena, const chunk *c, size_t index)
+static inline uintptr_t address_of(const struct ration_arena *arena, const arena_chunk *c,
+                                   size_t index)
 {
     return c->blocks + (index << arena->grain_shift);
 }
 
-static inline uintptr_t used_end(const struct ration_arena *arena, const chunk *c)
+static inline uintptr_t used_end(const struct ration_arena *arena, const arena_chunk *c)
 {
     return c == arena->current ? arena->cursor : c->cursor;
 }
 
-static inline size_t block_bytes(const struct ration_arena *arena, const chunk *c, size_t index)
+static inline size_t block_bytes(const struct ration_arena *arena, const arena_chunk *c,
+                                 size_t index)
 {
     size_t end = index_of(arena, c, used_end(arena, c));
     return (find_set(c->starts, index + 1, end) - index) << arena->grain_shift;
@@ -102,7 +105,8 @@ static inline size_t block_bytes(const struct ration_arena *arena, const chunk *
 
 /* Whether the block is younger than the newest mark: only then may the cursor move with it, because
  * a rewind to that mark puts the cursor back to where it was. */
-static inline bool is_after_mark(const struct ration_arena *arena, const chunk *c, size_t index)
+static inline bool is_after_mark(const struct ration_arena *arena, const arena_chunk *c,
+                                 size_t index)
 {
     return c != arena->mark_chunk || address_of(arena, c, index) >= arena->mark_cursor;
 }

@@ -16,7 +16,7 @@ static int visit_part(uintptr_t from, uintptr_t to, enum ration_block_state stat
     return visit(&part, context);
 }
 
-static int walk_chunk(const struct ration_arena *arena, const chunk *c, bool is_used,
+static int walk_chunk(const struct ration_arena *arena, const arena_chunk *c, bool is_used,
                       ration_walk_fn *visit, void *context)
 {
     int stop = visit_part((uintptr_t)c, c->blocks, RATION_BLOCK_TABLE, visit, context);
@@ -37,19 +37,20 @@ static int walk_chunk(const struct ration_arena *arena, const chunk *c, bool is_
                : visit_part(c->end, (uintptr_t)c + c->bytes, RATION_BLOCK_TABLE, visit, context);
 }
 
-static bool is_used_chunk(const struct ration_arena *arena, const chunk *wanted)
+static bool is_used_chunk(const struct ration_arena *arena, const arena_chunk *wanted)
 {
-    const chunk *c = arena->first;
+    const arena_chunk *c = arena->first;
     while (c != wanted && c != arena->current)
         c = c->next;
     return c == wanted;
 }
 
 /* The chunk with the lowest address above `after`. */
-static const chunk *find_next_by_address(const struct ration_arena *arena, const chunk *after)
+static const arena_chunk *find_next_by_address(const struct ration_arena *arena,
+                                               const arena_chunk *after)
 {
-    const chunk *lowest = NULL;
-    for (const chunk *c = arena->first; c != NULL; c = c->next)
+    const arena_chunk *lowest = NULL;
+    for (const arena_chunk *c = arena->first; c != NULL; c = c->next)
         if ((uintptr_t)c > (uintptr_t)after && (lowest == NULL || (uintptr_t)c < (uintptr_t)lowest))
             lowest = c;
     return lowest;
@@ -59,7 +60,7 @@ int ration_arena_walk(const struct ration_heap *heap, ration_walk_fn *visit, voi
 {
     const struct ration_arena *arena = arena_of(heap);
     int stop = 0;
-    const chunk *c = find_next_by_address(arena, NULL);
+    const arena_chunk *c = find_next_by_address(arena, NULL);
     for (; c != NULL && stop == 0; c = find_next_by_address(arena, c))
         stop = walk_chunk(arena, c, is_used_chunk(arena, c), visit, context);
     return stop;
@@ -67,7 +68,7 @@ int ration_arena_walk(const struct ration_heap *heap, ration_walk_fn *visit, voi
 
 /* --- checking and counting --- */
 
-static int check_used_chunk(const struct ration_arena *arena, const chunk *c,
+static int check_used_chunk(const struct ration_arena *arena, const arena_chunk *c,
                             struct ration_finding *finding)
 {
     uintptr_t used = used_end(arena, c);
@@ -94,10 +95,10 @@ static int check_chunks(const struct ration_arena *arena, struct ration_finding 
 {
     size_t bytes = 0;
     bool current_is_listed = arena->current == NULL;
-    for (const chunk *c = arena->first; c != NULL; c = c->next) {
+    for (const arena_chunk *c = arena->first; c != NULL; c = c->next) {
         bytes += c->bytes;
         current_is_listed = current_is_listed || c == arena->current;
-        const chunk *above = find_next_by_address(arena, c);
+        const arena_chunk *above = find_next_by_address(arena, c);
         if (above != NULL && (uintptr_t)c + c->bytes > (uintptr_t)above)
             return finding_set(finding, I_CHUNKS, (uintptr_t)above, "two chunks overlap");
     }
@@ -115,7 +116,7 @@ void ration_arena_check(const struct ration_heap *heap, struct ration_finding *f
     const struct ration_arena *arena = arena_of(heap);
     if (check_chunks(arena, finding))
         return;
-    for (const chunk *c = arena->first; c != NULL; c = c->next) {
+    for (const arena_chunk *c = arena->first; c != NULL; c = c->next) {
         if (arena->current == NULL || check_used_chunk(arena, c, finding) || c == arena->current)
             return;
     }
@@ -141,7 +142,7 @@ void ration_arena_stats(const struct ration_heap *heap, struct ration_heap_stats
     *stats = arena->stats;
     ration_arena_walk(heap, count_part, stats);
     stats->live_requested_bytes = RATION_UNKNOWN;
-    for (const chunk *c = arena->current; c != NULL; c = c->next) {
+    for (const arena_chunk *c = arena->current; c != NULL; c = c->next) {
         uintptr_t from = c == arena->current ? arena->cursor : c->blocks;
         stats->largest_request_bytes = max_size(stats->largest_request_bytes, c->end - from);
     }

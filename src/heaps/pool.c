@@ -11,7 +11,7 @@ static bool is_shared(const struct ration_pool *pool)
 
 static void *object_at(const struct ration_pool *pool, uint32_t number)
 {
-    const chunk *c = chunk_of_number(pool, number);
+    const pool_chunk *c = chunk_of_number(pool, number);
     return (void *)(c->objects + (size_t)(number - c->first) * pool->stride);
 }
 
@@ -24,10 +24,10 @@ static inline size_t index_at(const struct ration_pool *pool, size_t offset)
 }
 
 /* The chunk whose objects contain the address; NULL if none does. */
-static const chunk *find_chunk(const struct ration_pool *pool, uintptr_t address)
+static const pool_chunk *find_chunk(const struct ration_pool *pool, uintptr_t address)
 {
     for (uint32_t at = atomic_load_acquire(&pool->n_chunks); at-- > 0;) { /* pairs with add_chunk */
-        const chunk *c = pool->chunks[at];
+        const pool_chunk *c = pool->chunks[at];
         if (address - c->objects < (size_t)c->n * pool->stride)
             return c;
     }
@@ -44,14 +44,14 @@ static size_t links_bytes(size_t n)
 /* Where objects begin in a chunk of n that starts at `start`. */
 static uintptr_t objects_at(const struct ration_pool *pool, uintptr_t start, size_t n)
 {
-    return align_up(start + sizeof(chunk) + links_bytes(n), pool->options.alignment);
+    return align_up(start + sizeof(pool_chunk) + links_bytes(n), pool->options.alignment);
 }
 
 /* Makes a chunk of memory aligned to 8 and adds it. `n` objects fit. */
 static void add_chunk(struct ration_pool *pool, uintptr_t start, size_t bytes, uint32_t n,
                       bool is_callers)
 {
-    chunk *c = (chunk *)start;
+    pool_chunk *c = (pool_chunk *)start;
     c->objects = objects_at(pool, start, n);
     c->first = pool->capacity;
     c->n = n;
@@ -89,10 +89,10 @@ static int use_buffer(struct ration_pool *pool)
     const struct ration_pool_options *o = &pool->options;
     uintptr_t start = align_up((uintptr_t)o->buffer, 16);
     uintptr_t end = (uintptr_t)o->buffer + o->buffer_bytes;
-    if (start >= end || end - start < sizeof(chunk))
+    if (start >= end || end - start < sizeof(pool_chunk))
         return -1;
     size_t n =
-        o->n_objects != 0 ? o->n_objects : (end - start - sizeof(chunk)) / (pool->stride + 4);
+        o->n_objects != 0 ? o->n_objects : (end - start - sizeof(pool_chunk)) / (pool->stride + 4);
     n = min_size(n, most_objects);
     if (o->n_objects == 0)
         while (n > 0 && objects_at(pool, start, n) + n * pool->stride > end)
@@ -244,8 +244,8 @@ static void *pool_alloc(struct ration_heap *heap, size_t size, size_t alignment)
     return take_object(pool);
 }
 
-static COLD void report_misfit(const struct ration_pool *pool, const chunk *c, uintptr_t address,
-                               const char *operation)
+static COLD void report_misfit(const struct ration_pool *pool, const pool_chunk *c,
+                               uintptr_t address, const char *operation)
 {
     const struct ration_heap *heap = &pool->heap;
     size_t offset = c != NULL ? address - c->objects : 0;
@@ -277,7 +277,7 @@ static COLD void report_misfit(const struct ration_pool *pool, const chunk *c, u
 static uint32_t *resolve(const struct ration_pool *pool, const void *object, const char *operation,
                          uint32_t *number)
 {
-    const chunk *c = find_chunk(pool, (uintptr_t)object);
+    const pool_chunk *c = find_chunk(pool, (uintptr_t)object);
     if (LIKELY(c != NULL)) {
         size_t offset = (uintptr_t)object - c->objects;
         size_t index = index_at(pool, offset);

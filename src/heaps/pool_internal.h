@@ -23,14 +23,14 @@ struct ration_pool_chunk {
     uint32_t *links;
 };
 
-typedef struct ration_pool_chunk chunk;
+typedef struct ration_pool_chunk pool_chunk;
 
 static inline struct ration_pool *pool_of(const struct ration_heap *heap)
 {
     return (struct ration_pool *)(uintptr_t)heap;
 }
 
-static inline chunk *chunk_of_number(const struct ration_pool *pool, uint32_t number)
+static inline pool_chunk *chunk_of_number(const struct ration_pool *pool, uint32_t number)
 {
     uint32_t at = atomic_load_acquire(&pool->n_chunks) -
                   1; /* pairs with add_chunk; half of all objects are in the last */
@@ -41,7 +41,7 @@ static inline chunk *chunk_of_number(const struct ration_pool *pool, uint32_t nu
 
 static inline uint32_t *link_at(const struct ration_pool *pool, uint32_t number)
 {
-    const chunk *c = chunk_of_number(pool, number);
+    const pool_chunk *c = chunk_of_number(pool, number);
     return &c->links[number - c->first];
 }
 

@@ -15,12 +15,12 @@ static int visit_table(uintptr_t from, uintptr_t to, ration_walk_fn *visit, void
     return visit(&part, context);
 }
 
-static bool object_is_live(const struct ration_pool *pool, const chunk *c, uint32_t index)
+static bool object_is_live(const struct ration_pool *pool, const pool_chunk *c, uint32_t index)
 {
     return c->first + index < pool->n_used && c->links[index] == link_live;
 }
 
-static int walk_chunk(const struct ration_pool *pool, const chunk *c, ration_walk_fn *visit,
+static int walk_chunk(const struct ration_pool *pool, const pool_chunk *c, ration_walk_fn *visit,
                       void *context)
 {
     size_t object_bytes = pool->options.object_bytes;
@@ -42,11 +42,11 @@ static int walk_chunk(const struct ration_pool *pool, const chunk *c, ration_wal
 }
 
 /* The chunk with the lowest address above `after` (0: of all). */
-static const chunk *find_next_by_address(const struct ration_pool *pool, uintptr_t after)
+static const pool_chunk *find_next_by_address(const struct ration_pool *pool, uintptr_t after)
 {
-    const chunk *lowest = NULL;
+    const pool_chunk *lowest = NULL;
     for (uint32_t i = 0; i < pool->n_chunks; i++) {
-        const chunk *c = pool->chunks[i];
+        const pool_chunk *c = pool->chunks[i];
         if (c->start > after && (lowest == NULL || c->start < lowest->start))
             lowest = c;
     }
@@ -57,7 +57,7 @@ int ration_pool_walk(const struct ration_heap *heap, ration_walk_fn *visit, void
 {
     const struct ration_pool *pool = pool_of(heap);
     int stop = 0;
-    for (const chunk *c = find_next_by_address(pool, 0); c != NULL && stop == 0;
+    for (const pool_chunk *c = find_next_by_address(pool, 0); c != NULL && stop == 0;
          c = find_next_by_address(pool, c->start))
         stop = walk_chunk(pool, c, visit, context);
     return stop;
@@ -67,7 +67,7 @@ static int check_chunks(const struct ration_pool *pool, struct ration_finding *f
 {
     uint32_t next = 0;
     for (uint32_t i = 0; i < pool->n_chunks; i++) {
-        const chunk *c = pool->chunks[i];
+        const pool_chunk *c = pool->chunks[i];
         if (c->first != next || c->n > most_objects - next)
             return finding_set(finding, I_CHUNKS, (uintptr_t)c,
                                "a chunk does not continue the numbering of objects");

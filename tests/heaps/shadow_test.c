@@ -1,6 +1,6 @@
-/* Long random sequences against a shadow: what each block must hold and how large it must be. Every sequence comes from
- * one seed (RATION_SEED); the heap's checker runs after every few operations. Now and then a call that is a misuse is
- * mixed in: it must be reported and change nothing. */
+/* Long random sequences against a shadow: what each block must hold and how large it must be. Every
+ * sequence comes from one seed (RATION_SEED); the heap's checker runs after every few operations.
+ * Now and then a call that is a misuse is mixed in: it must be reported and change nothing. */
 #include "kit.h"
 
 #include <stdlib.h>
@@ -115,7 +115,8 @@ static void do_misuse(struct shadow *s, struct slot *slot)
         return;
     ration_heap_free(s->heap, slot->block + 1 + chance_below(&s->chance, slot->size - 1));
     CHECK(s->v, n_misuses == 1);
-    CHECK(s->v, last_misuse.kind == RATION_INTERIOR_FREE || last_misuse.kind == RATION_MISALIGNED_FREE);
+    CHECK(s->v,
+          last_misuse.kind == RATION_INTERIOR_FREE || last_misuse.kind == RATION_MISALIGNED_FREE);
     misuse_forget();
     require_contents(s, slot, slot->size);
 }
