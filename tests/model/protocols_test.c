@@ -1,0 +1,548 @@
+/* The protocols of the core, each as two or three threads of a few operations, under every schedule
+ * with a bounded number of preemptions. Checked in each: no block is handed out while it is held,
+ * nothing is lost, double frees that come after one another are detected, all invariants hold at
+ * the end, and all memory can be had back.
+ *
+ *   model_protocols            all scenarios: none may break
+ *   model_protocols RANK       locks of this rank exclude nobody: some scenario must break */
+#include "model.h"
+
+#include "conf/conf.h"
+#include "core/core.h"
+#include "core/fast_path.h"
+#include "core/life.h"
+#include "core/purge.h"
+#include "slab/shelf.h"
+#include "span/span.h"
+#include "support/heap.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+enum {
+    HELD_MAX = 16,
+    SIZE = 16000 /* 16 slots to a slab */,
+    SMALL = 64,
+    OTHER = 200,
+    LARGE = 100000,
+    CLASS_ROOM = 64
+};
+
+/* What the scenario's threads hold. Part of the data that is put back before each schedule. */
+static struct {
+    void *p;
+    size_t n;
+} held[HELD_MAX];
+static unsigned held_count;
+static void *shared[CLASS_ROOM]; /* blocks made by `prepare` for the threads to free */
+static unsigned expected_reports;
+
+static struct os_table model_os;
+
+/* Pages that an earlier schedule mapped are mapped still: over them. */
+static void *map_again(void *at, size_t bytes, enum os_map_how how)
+{
+    model_point();
+    return os_linux.pages_map(at, bytes, how == OS_MAP_EXACT ? OS_MAP_OVER : how);
+}
+
+static size_t purge_pages(const struct os_range *ranges, size_t n)
+{
+    (void)ranges;
+    model_point();
+    return n; /* nothing here reads what is in the pages */
+}
+
+static bool keep_pages(void *start, size_t bytes)
+{
+    (void)start;
+    (void)bytes;
+    model_point();
+    return false;
+}
+
+static void wait_in_model(uint32_t *word, uint32_t expected, int timeout_ms)
+{
+    (void)word;
+    (void)expected;
+    if (timeout_ms > 0)
+        fake.now_ms += (unsigned)timeout_ms;
+    model_sleep();
+}
+
+static bool start_in_model(void (*entry)(void *), void *arg, void *stack, size_t stack_bytes,
+                           uint32_t *alive)
+{
+    (void)stack;
+    (void)stack_bytes;
+    return model_start(entry, arg, alive);
+}
+
+static uint32_t one_thread(void)
+{
+    return 1;
+}
+
+static void open_heap(void)
+{
+    fake_os_install();
+    heap_go_on_after_misuse();
+    conf.purge_thread = 0;
+    conf.purge_delay = 500;
+    REQUIRE(life_cache() != NULL);
+    model_os = *os;
+    model_os.pages_map = map_again;
+    model_os.pages_purge = purge_pages;
+    model_os.pages_unmap = keep_pages;
+    model_os.wait = wait_in_model;
+    model_os.helper_start = start_in_model;
+    model_os.thread_id = one_thread;
+    os = &model_os;
+}
+
+static void *take(size_t n)
+{
+    char *p = malloc_fast(n);
+    MODEL_REQUIRE(p != NULL);
+    for (unsigned i = 0; i < HELD_MAX; i++) {
+        const char *other = held[i].p;
+        if (other != NULL && p < other + held[i].n && other < p + n)
+            model_broken("a block was handed out twice");
+    }
+    for (unsigned i = 0; i < HELD_MAX; i++) {
+        if (held[i].p == NULL) {
+            held[i].p = p;
+            held[i].n = n;
+            held_count++;
+            return p;
+        }
+    }
+    model_broken("the scenario holds too much");
+}
+
+/* From here on others may get it. */
+static void give(void *p)
+{
+    for (unsigned i = 0; i < HELD_MAX; i++) {
+        if (held[i].p == p) {
+            held[i].p = NULL;
+            held_count--;
+        }
+    }
+    free_fast(p);
+}
+
+/* The blocks of `shared` from `from` to `to`, held by the scenario and not looked at by take(). */
+static unsigned shared_live;
+
+static void give_shared(unsigned from, unsigned to)
+{
+    for (unsigned i = from; i < to; i++) {
+        shared_live--;
+        free_fast(shared[i]);
+    }
+}
+
+static void end_cache(void)
+{
+    struct cache *mine = my_cache;
+    if (mine == &no_cache)
+        return;
+    my_cache = &late_cache;
+    cache_release(mine);
+}
+
+static void release_cache(struct cache *cache, void *arg)
+{
+    (void)arg;
+    if (cache->in_use)
+        cache_return_leases(cache);
+}
+
+/* Everything there again: counted, given back, and then no slab is left. */
+static void finish(void)
+{
+    const char *broken = heap_broken();
+    if (broken != NULL)
+        model_broken(broken);
+    MODEL_REQUIRE(heap_live_blocks() == held_count + shared_live);
+    MODEL_REQUIRE(fake.message_writes == expected_reports);
+    for (unsigned i = 0; i < HELD_MAX; i++)
+        free_fast(held[i].p);
+    for (unsigned i = 0; i < CLASS_ROOM && shared_live > 0; i++) {
+        if (shared[i] != NULL &&
+            slot_of(slab_of((uintptr_t)shared[i]), (uintptr_t)shared[i]) < SLOTS_MAX &&
+            slab_of((uintptr_t)shared[i])
+                    ->states[slot_of(slab_of((uintptr_t)shared[i]), (uintptr_t)shared[i])] ==
+                SLOT_LIVE)
+            free_fast(shared[i]);
+    }
+    cache_visit(release_cache, NULL);
+    static const size_t used[] = {SIZE, SMALL, OTHER};
+    for (int k = 0; k < 3; k++) {
+        /* counts that racing frees lost are found when the class next looks */
+        for (int i = 0; i < 3; i++) {
+            struct slab *s = shelf_lease(class_of(used[k]));
+            MODEL_REQUIRE(s != NULL);
+            shelf_return(s);
+        }
+    }
+    MODEL_REQUIRE(heap_live_blocks() == 0);
+    struct span_counts counts;
+    span_count(&counts);
+    MODEL_REQUIRE(counts.runs[RUN_SLAB] == 0 && counts.runs[RUN_LARGE] == 0 &&
+                  counts.runs[RUN_HELD] == 0);
+    broken = heap_broken();
+    if (broken != NULL)
+        model_broken(broken);
+}
+
+/* --- a slab leased by one thread, freed into by others --- */
+
+static unsigned slots_of_size(void)
+{
+    return size_classes[class_of(SIZE)].slots;
+}
+
+/* All slots of one slab live; the lessee's mask is empty. */
+static void fill_one_slab(void)
+{
+    open_heap();
+    shared[0] = malloc_fast(SIZE);
+    const struct slab *s = slab_of((uintptr_t)shared[0]);
+    shared_live = 1;
+    while (shared_live < s->slots) {
+        shared[shared_live] = malloc_fast(SIZE);
+        REQUIRE(slab_of((uintptr_t)shared[shared_live]) == s);
+        shared_live++;
+    }
+}
+
+/* The slab is full and on its shelf; nobody has a cache. */
+static void fill_and_return(void)
+{
+    fill_one_slab();
+    cache_release(my_cache);
+    my_cache = &no_cache;
+}
+
+/* The scheduler's thread is the lessee no more: thread 0 takes its cache over. */
+static struct cache *lessee;
+
+static void fill_and_hand_over(void)
+{
+    fill_one_slab();
+    lessee = my_cache;
+    my_cache = &no_cache;
+}
+
+static void refill_as_lessee(void)
+{
+    my_cache = lessee;
+    take(SIZE);
+    give(take(SIZE));
+    take(SIZE);
+}
+
+static void free_two(void)
+{
+    give_shared(2, 4);
+}
+
+static void free_all_but_last(void)
+{
+    give_shared(0, slots_of_size() - 1);
+}
+
+static void free_last(void)
+{
+    give_shared(slots_of_size() - 1, slots_of_size());
+}
+
+static void free_half(void)
+{
+    give_shared(0, slots_of_size() / 2);
+}
+
+static void free_other_half(void)
+{
+    give_shared(slots_of_size() / 2, slots_of_size());
+}
+
+static void take_two(void)
+{
+    take(SIZE);
+    take(SIZE);
+}
+
+static void take_and_end(void)
+{
+    void *p = take(SIZE);
+    give(p);
+    take(SIZE);
+    end_cache();
+}
+
+static void lessee_ends(void)
+{
+    my_cache = lessee;
+    end_cache();
+}
+
+static void lessee_trims(void)
+{
+    my_cache = lessee;
+    cache_return_leases(my_cache);
+    take(SIZE);
+}
+
+/* --- purging while others free and lease --- */
+
+static void purge_everything(void)
+{
+    purge_all();
+}
+
+static void make_cheese(void)
+{
+    fill_and_return();
+    give_shared(0, slots_of_size() / 2);
+    shared_live = slots_of_size() - slots_of_size() / 2;
+    fake.now_ms += 10000;
+}
+
+static void free_rest(void)
+{
+    give_shared(slots_of_size() / 2, slots_of_size());
+}
+
+/* A slab retired by one while the other has an event for it, and a third makes a slab of another
+ * class there. */
+static void take_other_class(void)
+{
+    take(SMALL);
+    take(OTHER);
+}
+
+/* --- double frees --- */
+
+static uint32_t first_free_done;
+
+static void free_first(void)
+{
+    shared_live--;
+    free_fast(shared[3]);
+    atomic_store_release(&first_free_done, 1U);
+}
+
+static void free_again(void)
+{
+    while (atomic_load_acquire(&first_free_done) == 0)
+        model_sleep();
+    free_fast(shared[3]); /* a slot of this slab is handed out by nobody here: it must be told */
+}
+
+static void expect_one_report(void)
+{
+    fill_and_return();
+    expected_reports = 1;
+}
+
+static void make_large(void)
+{
+    open_heap();
+    shared[0] = malloc_fast(LARGE);
+    shared_live = 1;
+    my_cache = &no_cache;
+}
+
+static void expect_one_large_report(void)
+{
+    make_large();
+    shared_live = 0;
+    expected_reports = 1;
+}
+
+/* Even at the same moment: of two frees of a large block one is told. */
+static void free_large(void)
+{
+    free_fast(shared[0]);
+}
+
+static void free_large_once(void)
+{
+    shared_live--;
+    free_fast(shared[0]);
+}
+
+static void large_traffic(void)
+{
+    void *p = take(LARGE);
+    give(p);
+    take(LARGE / 2);
+}
+
+static void purge_runs(void)
+{
+    span_purge(fake.now_ms + 5000, 0, SIZE_MAX);
+}
+
+static void resize_large(void)
+{
+    /* held by nobody else: grows where it is, or moves */
+    char *p = core_realloc(shared[0], 3 * LARGE, "realloc");
+    MODEL_REQUIRE(p != NULL);
+    free_fast(p);
+    shared_live--;
+}
+
+/* --- the purge helper: what is freed as it goes must not stay for ever --- */
+
+static void prepare_helper(void)
+{
+    open_heap();
+    fake.refuse = 0;
+    conf.purge_thread = 1;
+    conf.purge_delay = 2;
+    shared[0] = malloc_fast(MIB(2));
+    shared[1] = malloc_fast(MIB(2));
+    shared_live = 2;
+    my_cache = &no_cache;
+}
+
+static void free_much(void)
+{
+    shared_live--;
+    free_fast(shared[0]);
+}
+
+static void free_much_later(void)
+{
+    for (int i = 0; i < 3; i++)
+        model_sleep();
+    shared_live--;
+    free_fast(shared[1]);
+}
+
+static void finish_clean(void)
+{
+    MODEL_REQUIRE(span_dirty_bytes() == 0); /* the helper is gone, and left nothing */
+    finish();
+}
+
+static const struct model_scenario scenarios[] = {
+    {"refill against free", fill_and_hand_over, {refill_as_lessee, free_two}, finish, 3},
+    {"refill against two frees",
+     fill_and_hand_over,
+     {refill_as_lessee, free_half, free_other_half},
+     finish,
+     2,
+     40000},
+    {"two threads lease one class", fill_and_return, {take_two, take_two}, finish, 3},
+    {"lease against free and event", fill_and_return, {take_two, free_half}, finish, 3},
+    {"events of two frees", fill_and_return, {free_half, free_other_half}, finish, 3},
+    {"retire against free and lease",
+     fill_and_return,
+     {free_all_but_last, free_last, take_two},
+     finish,
+     2,
+     60000},
+    {"retire against another class",
+     fill_and_return,
+     {free_all_but_last, free_last, take_other_class},
+     finish,
+     2,
+     60000},
+    {"thread end against free",
+     fill_and_hand_over,
+     {lessee_ends, free_half, take_two},
+     finish,
+     2,
+     60000},
+    {"trim against free", fill_and_hand_over, {lessee_trims, free_half}, finish, 3},
+    {"two threads live and end",
+     fill_and_return,
+     {take_and_end, take_and_end, free_two},
+     finish,
+     1,
+     60000},
+    {"purge against free", make_cheese, {purge_everything, free_rest}, finish, 3},
+    {"purge against lease", make_cheese, {purge_everything, take_two, free_rest}, finish, 3},
+    {"two purges", make_cheese, {purge_everything, purge_everything, free_rest}, finish, 3},
+    {"double free in order", expect_one_report, {free_first, free_again}, finish, 3},
+    {"double free of a large block",
+     expect_one_large_report,
+     {free_large, free_large},
+     finish,
+     3,
+     60000},
+    {"large blocks against purge",
+     make_large,
+     {large_traffic, purge_runs, free_large_once},
+     finish,
+     2,
+     60000},
+    {"realloc against purge",
+     make_large,
+     {resize_large, purge_runs, large_traffic},
+     finish,
+     2,
+     60000},
+    {"helper against free", prepare_helper, {free_much, free_much_later}, finish_clean, 3},
+};
+
+struct result {
+    unsigned long schedules;
+    unsigned complete;
+    int broken;
+    char why[200];
+};
+static struct result *results;
+
+/* RATION_SCHEDULES=1000000 goes deeper than continuous integration has time for. */
+static unsigned long schedules_max(void)
+{
+    const char *text = getenv("RATION_SCHEDULES");
+    return text != NULL ? strtoul(text, NULL, 10) : 15000;
+}
+
+static void explore(void *arg)
+{
+    const struct model_scenario *s = arg;
+    struct result *r = results;
+    const char *broken;
+    r->schedules = model_explore(s, schedules_max(), &broken, &r->complete);
+    r->broken = broken != NULL;
+    if (broken != NULL)
+        snprintf(r->why, sizeof r->why, "%s", broken);
+}
+
+int main(int argc, char **argv)
+{
+    unsigned ignored = argc > 1 ? (unsigned)atoi(argv[1]) : 0;
+    const char *only = argc > 2 ? argv[2] : NULL;
+    results =
+        mmap(NULL, sizeof *results, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    unsigned broken = 0;
+    model_ignored_rank = ignored;
+    for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
+        if (only != NULL && strcmp(only, scenarios[i].name) != 0)
+            continue;
+        memset(results, 0, sizeof *results);
+        int status = run_in_child(explore, (void *)(uintptr_t)&scenarios[i]);
+        bool bad = status != 0 || results->broken;
+        broken += bad;
+        if (bad)
+            printf("%-32s %7lu schedules: %s\n", scenarios[i].name, results->schedules,
+                   results->broken ? results->why : "crashed");
+        else
+            printf("%-32s %7lu schedules, all with at most %u preemptions\n", scenarios[i].name,
+                   results->schedules, results->complete);
+        fflush(stdout);
+    }
+    printf("%u scenarios broken\n", broken);
+    return ignored != 0 ? broken == 0 : broken != 0;
+}
