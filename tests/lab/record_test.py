@@ -102,6 +102,8 @@ def check_refusals(checks, ration, programs, folder):
     checks.that(status == 2 and "no program given" in err, f"no program: {status}, {err}")
     status, _, err = ration("trace", "-o", "/nonexistent/folder/x.rep", "--", "true")
     checks.that(status == 2 and "/nonexistent/folder" in err, f"an unwritable folder: {status}, {err}")
+    status, _, err = ration("trace", "-o", folder / "x.rep", "--", programs / "recorded_static")
+    checks.that(status == 2 and "static" in err, f"a static program cannot be recorded: {status}, {err}")
     leftovers = [p.name for p in folder.iterdir() if p.name.startswith(".ration-trace")]
     checks.that(not leftovers, f"no raw recording stays behind: {leftovers}")
 

@@ -111,8 +111,11 @@ def check_step(checks, ration):
     checks.that("FAIL 20 (free 48 in 3 pieces, largest 16)" in out, "the exercise fails as the course says")
     for word in ("request", "look", "unlink", "split", "link", "take", "release"):
         checks.that(re.search(rf"^    {word} ", out, re.M), f"--step shows `{word}`")
-    status, out, _ = ration("sim", "--strategy=buddy", "--step", "--min=16", "--heap=512", "gen:lesson")
-    checks.that(re.search(r"^    merge ", out, re.M), "--step shows merges")
+    status, out, _ = ration("sim", "--strategy=buddy", "--step", "--min=64", "--heap=512", "gen:buddy32")
+    splits = [int(n) for n in re.findall(r"^    split +@0 +(\d+) bytes", out, re.M)]
+    merges = [int(n) for n in re.findall(r"^    merge .*: (\d+) bytes", out, re.M)]
+    checks.that(status == 0 and splits == [512, 256, 128], f"buddy halves all the way down: {splits}")
+    checks.that(sorted(merges) == [128, 256, 512], f"and merges back: {merges}")
     checks.that("\x1b[" not in out, "no colour codes in a pipe")
 
 

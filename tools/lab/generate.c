@@ -375,17 +375,18 @@ static void fill_course9(struct trace *trace, uint64_t *random)
 }
 
 /* 32 units by halves: 4 splits all the way down, 8 and 16 take what is left, and freeing merges
- * back to the whole. */
+ * back to the whole. A unit is 16 bytes, the least that a buddy block can be. */
 static void fill_buddy32(struct trace *trace, uint64_t *random)
 {
     (void)random;
-    take(trace, 0, 4);
-    take(trace, 1, 8);
-    take(trace, 2, 16);
+    enum { unit = 16 };
+    take(trace, 0, 4 * unit);
+    take(trace, 1, 8 * unit);
+    take(trace, 2, 16 * unit);
     give(trace, 1);
     give(trace, 0);
     give(trace, 2);
-    take(trace, 3, 32);
+    take(trace, 3, 32 * unit);
     give(trace, 3);
 }
 
@@ -473,7 +474,7 @@ static const struct generator generators[] = {
     {"bucket-starvation", "all blocks of one size free, then only smaller ones wanted",
      fill_bucket_starvation},
     {"course9", "100 units: 16 16 20, free 2nd, 16 16, free 4th, then 20", fill_course9},
-    {"buddy32", "32 units halved down to 4 and merged back", fill_buddy32},
+    {"buddy32", "32 units of 16 bytes halved down to 4 and merged back", fill_buddy32},
     {"worst-pow2", "every size one above a power of two", fill_worst_pow2},
     {"aging", "24 simulated hours of sessions and requests", fill_aging},
 };
