@@ -82,7 +82,7 @@ struct libc_calls {
     void (*free)(void *block);
     long (*write)(int file, const void *bytes, size_t n);
     void (*abort)(void);
-    int (*atexit)(void (*function)(void));
+    int (*at_exit)(void (*function)(void *), void *argument, void *dso);
     char *(*secure_getenv)(const char *name);
     int (*dladdr)(const void *address, void *info); /* info: a struct libc_place */
 };

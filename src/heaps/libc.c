@@ -6,13 +6,15 @@ extern int posix_memalign(void **out, size_t alignment, size_t bytes) __attribut
 extern void free(void *block) __attribute__((weak));
 extern long write(int file, const void *bytes, size_t n) __attribute__((weak));
 extern void abort(void) __attribute__((weak, noreturn));
-extern int atexit(void (*function)(void)) __attribute__((weak));
+/* atexit(3) itself is in no shared library of glibc, so a weak name would not find it. */
+extern int __cxa_atexit(void (*function)(void *), void *argument, void *dso) __attribute__((weak));
 extern char *secure_getenv(const char *name) __attribute__((weak));
 extern int dladdr(const void *address, void *info) __attribute__((weak));
 
 struct libc_calls ration_libc(void)
 {
-    return (struct libc_calls){posix_memalign, free, write, abort, atexit, secure_getenv, dladdr};
+    return (struct libc_calls){posix_memalign, free,          write, abort,
+                               __cxa_atexit,   secure_getenv, dladdr};
 }
 
 static bool has_prefix(const char *text, const char *prefix)

@@ -19,8 +19,9 @@ static void unlock_published(void)
 
 /* --- the table at the end of the program --- */
 
-static void print_at_exit(void)
+static void print_at_exit(void *unused)
 {
+    (void)unused;
     ration_heaps_print(2);
 }
 
@@ -32,8 +33,9 @@ static void arrange_exit_table(void)
         atomic_exchange_full(&is_arranged, 1U) != 0)
         return;
     struct libc_calls libc = ration_libc();
-    if (libc.atexit != NULL && libc.write != NULL && ration_libc_option_is("stats", "1"))
-        libc.atexit(print_at_exit); /* if it is refused there is no table: nothing else depends */
+    if (libc.at_exit != NULL && libc.write != NULL && ration_libc_option_is("stats", "1"))
+        libc.at_exit(print_at_exit, NULL,
+                     NULL); /* if it is refused there is no table: nothing else depends */
 }
 
 /* --- the list --- */
