@@ -111,6 +111,31 @@ int cache_check(const struct cache *cache)
     return 0;
 }
 
+static int check_sole_leases(const struct cache *cache)
+{
+    for (unsigned c = 0; c < CLASS_COUNT; c++) {
+        const struct slab *s = cache->bins[c].slab;
+        for (const struct cache *other = cache->next; s != NULL && other != NULL; other = other->next) {
+            if (other->bins[c].slab == s)
+                return 3;
+        }
+    }
+    return 0;
+}
+
+int cache_check_all(void)
+{
+    int broken = 0;
+    lock_take(&caches.lock);
+    for (const struct cache *cache = caches.first; cache != NULL && broken == 0; cache = cache->next) {
+        broken = cache_check(cache);
+        if (broken == 0)
+            broken = check_sole_leases(cache);
+    }
+    lock_drop(&caches.lock);
+    return broken;
+}
+
 void cache_fork_prepare(void)
 {
     lock_take(&caches.lock);

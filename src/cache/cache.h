@@ -127,8 +127,12 @@ void cache_release_all_but(const struct cache *mine);
 /* Calls visit for each cache ever made. */
 void cache_visit(void (*visit)(struct cache *cache, void *arg), void *arg);
 
-/* The number of the first broken invariant, or 0. Caller: the cache's thread, or nobody uses it. */
+/* The number of the first broken invariant, or 0. Caller: the cache's thread, or nobody uses it. That no other cache has
+ * the same lease (C3) only cache_check_all can tell. */
 int cache_check(const struct cache *cache);
+
+/* The same for all caches. Nobody uses any. */
+int cache_check_all(void);
 
 void cache_fork_prepare(void);
 void cache_fork_parent(void);

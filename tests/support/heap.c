@@ -17,13 +17,6 @@ static const char *name_broken(char structure, int number, const char *where, un
     return broken_text;
 }
 
-static void check_one_cache(struct cache *cache, void *arg)
-{
-    int broken = cache_check(cache);
-    if (broken != 0)
-        *(int *)arg = broken;
-}
-
 static const char *check_slabs(void)
 {
     for (size_t u = 0; u < window.unit_count; u++) {
@@ -52,7 +45,7 @@ const char *heap_broken(void)
     const char *text = check_slabs();
     if (text != NULL)
         return text;
-    cache_visit(check_one_cache, &broken);
+    broken = cache_check_all();
     return broken != 0 ? name_broken('C', broken, " of cache ", 0) : NULL;
 }
 
