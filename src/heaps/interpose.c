@@ -32,7 +32,8 @@ static struct {
 
 static char early[8192] __attribute__((aligned(16)));
 static size_t early_used;
-static THREAD_LOCAL bool is_binding;
+/* volatile: dlsym() is declared not to call back into this file, which is not true of a malloc. */
+static THREAD_LOCAL volatile bool is_binding;
 
 int ration_malloc_hooks_set(const struct ration_malloc_hooks *wanted)
 {

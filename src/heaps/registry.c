@@ -19,6 +19,9 @@ static void unlock_published(void)
 
 /* --- the table at the end of the program --- */
 
+/* Of the program or the shared library that holds this code: it may be unloaded before the end. */
+extern char __dso_handle __attribute__((weak, visibility("hidden")));
+
 static void print_at_exit(void *unused)
 {
     (void)unused;
@@ -34,8 +37,7 @@ static void arrange_exit_table(void)
         return;
     struct libc_calls libc = ration_libc();
     if (libc.at_exit != NULL && libc.write != NULL && ration_libc_option_is("stats", "1"))
-        libc.at_exit(print_at_exit, NULL,
-                     NULL); /* if it is refused there is no table: nothing else depends */
+        libc.at_exit(print_at_exit, NULL, &__dso_handle); /* refused: then there is no table */
 }
 
 /* --- the list --- */
