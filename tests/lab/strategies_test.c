@@ -331,17 +331,16 @@ static bool is_one_of(const char *name, const char *const *names)
     return *names != NULL;
 }
 
-/* A linear list takes minutes for the crowded patterns; the largest go through two
- * strategies only. */
+/* A linear list takes minutes for the crowded patterns; the largest go through slabs
+ * only. */
 static bool is_quick(const char *strategy, const char *generator)
 {
     static const char *const linear[] = {"implicit",  "first-fit", "next-fit", "best-fit",
                                          "worst-fit", "zones",     "naive",    NULL};
-    static const char *const crowded[] = {"syn-string", "syn-mix", NULL};
+    static const char *const crowded[] = {"syn-string", "syn-mix", "aging", NULL};
     static const char *const large[] = {"swiss", "needle", "syn-array", "syn-struct", NULL};
-    static const char *const fast[] = {"segregated-fit", "slab", NULL};
     if (is_one_of(generator, large))
-        return is_one_of(strategy, fast);
+        return strcmp(strategy, "slab") == 0;
     return !is_one_of(generator, crowded) || !is_one_of(strategy, linear);
 }
 
