@@ -4,7 +4,6 @@
 #include <ration.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { N_FRAMES = 100, N_PARTICLES = 2000 };
 
@@ -13,6 +12,7 @@ struct particle {
 };
 
 static unsigned n_violations;
+static void *volatile label;
 
 /* A release build counts; without this handler the first violation ends the program with a report.
  */
@@ -33,7 +33,7 @@ static float draw(struct ration_arena *arena, int frame_number)
         sum += particles[i].x;
     }
     if (frame_number == 42) /* the stray malloc that drops a frame */
-        free(strdup("a debug label that somebody forgot"));
+        free(label = malloc(48));
     return sum;
 }
 
