@@ -15,10 +15,11 @@ static void every_pattern_of_the_collection_is_there(void **state)
 {
     (void)state;
     static const char *const names[] = {
-        "short",    "binary",    "binary2",        "coalescing", "random",  "realloc",
-        "realloc2", "syn-array", "syn-string",     "syn-struct", "syn-mix", "needle",
-        "exhaust",  "seglist",   "merry-go-round", "largemem",   "swiss",   "bucket-starvation",
-        "two-megs", "course9",   "worst-pow2",     "buddy32",    "aging",   "lesson"};
+        "short",     "binary",    "binary2",        "coalescing", "random",  "realloc",
+        "realloc2",  "syn-array", "syn-string",     "syn-struct", "syn-mix", "needle",
+        "exhaust",   "seglist",   "merry-go-round", "largemem",   "swiss",   "bucket-starvation",
+        "two-megs",  "course9",   "worst-pow2",     "buddy32",    "aging",   "lesson",
+        "wholesale", "frameloop", "realloc-large",  "contention"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         struct trace trace = generate(names[i], 1);
         assert_true(trace.n_ops > 0);

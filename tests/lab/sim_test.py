@@ -19,7 +19,7 @@ CONTRACT = ["implicit", "first-fit", "next-fit", "best-fit", "worst-fit", "segre
 PATTERNS = ["short", "binary", "binary2", "coalescing", "random", "realloc", "realloc2", "syn-array",
             "syn-string", "syn-struct", "syn-mix", "needle", "exhaust", "merry-go-round", "seglist",
             "largemem", "swiss", "two-megs", "bucket-starvation", "course9", "buddy32", "worst-pow2",
-            "aging", "lesson"]
+            "aging", "lesson", "wholesale", "frameloop", "realloc-large", "contention"]
 
 
 def check_json(checks, ration):

@@ -448,6 +448,72 @@ static void fill_aging(struct trace *trace, uint64_t *random)
     close_crowd(trace, &sessions, random);
 }
 
+/* A pair of malloc and free again and again, then the same size kept. */
+static void fill_wholesale(struct trace *trace, uint64_t *random)
+{
+    (void)random;
+    enum { n_pairs = 50000, n_kept = 5000 };
+    for (uint32_t i = 0; i < n_pairs; i++) {
+        take(trace, 0, 100);
+        give(trace, 0);
+    }
+    for (uint32_t i = 0; i < n_kept; i++)
+        take(trace, 1 + i, 100);
+}
+
+/* Frames of a render loop: many blocks, all gone at the frame's end, the last one first; a few
+ * that stay for some frames lie between them. */
+static void fill_frameloop(struct trace *trace, uint64_t *random)
+{
+    enum { n_frames = 200, per_frame = 150, n_assets = 64 };
+    uint32_t next = n_assets;
+    for (uint32_t frame = 0; frame < n_frames; frame++) {
+        const uint32_t first = next, asset = frame % n_assets;
+        for (uint32_t i = 0; i < per_frame; i++)
+            take(trace, next++, draw_between(random, 16, 1015));
+        if (frame >= n_assets)
+            give(trace, asset);
+        take(trace, asset, draw_between(random, 64, 32768));
+        for (uint32_t id = next; id > first; id--)
+            give(trace, id - 1);
+    }
+    for (uint32_t asset = 0; asset < n_assets; asset++)
+        give(trace, asset);
+}
+
+/* 16 MiB become 128 MiB: once alone, once with a block behind. */
+static void fill_realloc_large(struct trace *trace, uint64_t *random)
+{
+    (void)random;
+    const uint64_t mebibyte = 1 << 20;
+    take(trace, 0, 16 * mebibyte);
+    trace_add(trace, TRACE_REALLOC, 0, 128 * mebibyte);
+    give(trace, 0);
+    take(trace, 1, 16 * mebibyte);
+    take(trace, 2, 16 * mebibyte);
+    trace_add(trace, TRACE_REALLOC, 1, 128 * mebibyte);
+    give(trace, 2);
+    give(trace, 1);
+}
+
+/* Four threads, each with a size of its own, that free one another's blocks. */
+static void fill_contention(struct trace *trace, uint64_t *random)
+{
+    enum { n_rounds = 50, n_threads = 4, batch = 100 };
+    (void)random;
+    for (uint32_t round = 0; round < n_rounds; round++) {
+        for (uint32_t i = 0; i < n_threads * batch; i++) {
+            take(trace, i, 32 + 64 * (i % n_threads));
+            trace_last(trace)->thread = (uint16_t)(i % n_threads);
+        }
+        for (uint32_t i = 0; i < n_threads * batch; i++) {
+            give(trace, i);
+            trace_last(trace)->thread = (uint16_t)((i + 1) % n_threads);
+        }
+    }
+    trace->n_threads = n_threads;
+}
+
 /* ---- table ------------------------------------------------------------------------------- */
 
 static const struct generator generators[] = {
@@ -476,6 +542,10 @@ static const struct generator generators[] = {
     {"course9", "100 units: 16 16 20, free 2nd, 16 16, free 4th, then 20", fill_course9},
     {"buddy32", "32 units of 16 bytes halved down to 4 and merged back", fill_buddy32},
     {"worst-pow2", "every size one above a power of two", fill_worst_pow2},
+    {"wholesale", "100 bytes asked for and freed 50000 times, then 5000 kept", fill_wholesale},
+    {"frameloop", "200 frames of 150 blocks freed in reverse, a few that stay", fill_frameloop},
+    {"realloc-large", "16 MiB become 128 MiB, alone and with a block behind", fill_realloc_large},
+    {"contention", "four threads that free one another's blocks", fill_contention},
     {"aging", "24 simulated hours of sessions and requests", fill_aging},
 };
 

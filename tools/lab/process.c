@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 /* A larger block stays untouched, as in the traces of such requests. */
-enum { most_touched = 64 << 20 };
+enum { most_touched = 256 << 20 };
 
 /* What both sides see: this, then the operations, then a table of held blocks for the child. */
 struct shared {
