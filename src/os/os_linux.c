@@ -26,7 +26,9 @@
 #endif
 
 enum {
-    PIDFD_SELF_PROCESS = -20000, /* Linux 6.14: the caller's own thread group, no descriptor needed */
+    /* Linux 6.14: the calling thread, and so its process's memory, without a descriptor. (The value for the thread group
+     * changed from one version to the next.) */
+    PIDFD_SELF_THREAD = -10000,
     PURGE_BATCH = 256,
     KERNEL_SIGSET_BYTES = 8,
 };
@@ -81,7 +83,7 @@ static size_t purge_in_one_call(const struct os_range *ranges, size_t n)
     _Static_assert(sizeof(struct os_range) == sizeof(struct iovec), "a range is passed as an iovec");
     if (n > PURGE_BATCH)
         n = PURGE_BATCH;
-    long done = syscall6(SYS_process_madvise, PIDFD_SELF_PROCESS, (long)ranges, (long)n, MADV_DONTNEED,
+    long done = syscall6(SYS_process_madvise, PIDFD_SELF_THREAD, (long)ranges, (long)n, MADV_DONTNEED,
                          0, 0);
     if (syscall_failed(done)) {
         atomic_store_relaxed(&refused, 1);
