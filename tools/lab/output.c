@@ -134,7 +134,7 @@ static void put_remarks(FILE *out, const struct lab_result *result)
         fprintf(out, "  %s: peak heap is %s%s\n", result->strategy->name, result->accounting,
                 result->peak_heap > 0 ? ""
                                       : "; not known here: no page became resident, or blocks "
-                                        "above 64 MiB stayed untouched");
+                                        "above 256 MiB stayed untouched");
 }
 
 void output_table(FILE *out, const struct trace *trace, const struct lab_result *results, size_t n)
