@@ -10,8 +10,10 @@
 #include <pthread.h>
 #include <regex.h>
 #include <search.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -125,6 +127,46 @@ static void child_after_fork_allocates(void)
     free(parents);
 }
 
+/* The child of vfork runs on its parent's memory; that of _Fork runs no fork handlers. What they
+   allocate before exec or exit must neither hang nor hurt the parent. */
+static void children_without_handlers_allocate(void)
+{
+    char *parents = check_hide(malloc(5000));
+    check_fill(parents, 5000, 1);
+    for (volatile int i = 0; i < 40; i++) {
+        pid_t child = i % 2 == 0 ? vfork() : (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+        if (child == 0) {
+            for (size_t size = 1; size < 100000; size = size * 2 + 1)
+                free(check_hide(malloc(size)));
+            _exit(0);
+        }
+        int status = 0;
+        waitpid(child, &status, 0);
+        CHECK(status == 0, "child: expected a normal end, got status 0x%x", status);
+    }
+    check_filled(parents, 5000, 1, "parent's block after the children");
+    free(parents);
+}
+
+/* A reader that allocates for each line must not make lines faster than it reads them. */
+static void reader_of_own_maps_ends(void)
+{
+    enum { LINES_MAX = 20000 };
+    static char *lines[LINES_MAX];
+    static char text[4096];
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    CHECK(maps != NULL, "expected /proc/self/smaps to open, got errno %d", errno);
+    int n = 0;
+    while (n < LINES_MAX && fgets(text, sizeof text, maps) != NULL) {
+        lines[n] = check_hide(malloc(500));
+        strcpy(lines[n++], "line");
+    }
+    CHECK(n < LINES_MAX, "expected less than %d lines, got more", LINES_MAX);
+    fclose(maps);
+    while (n > 0)
+        free(lines[--n]);
+}
+
 /* atexit handlers run after main and in reverse order; the heap must outlive them. */
 static char *kept;
 
@@ -158,8 +200,14 @@ int main(int argc, char **argv)
 #name, name                                                                                \
     }
     static const struct check_case cases[] = {
-        C(strings_come_from_this_heap), C(streams_use_this_heap),      C(library_calls_that_free),
-        C(threads_exchange_blocks),     C(child_after_fork_allocates), C(heap_works_in_atexit),
+        C(strings_come_from_this_heap),
+        C(streams_use_this_heap),
+        C(library_calls_that_free),
+        C(threads_exchange_blocks),
+        C(child_after_fork_allocates),
+        C(heap_works_in_atexit),
+        C(children_without_handlers_allocate),
+        C(reader_of_own_maps_ends),
     };
     return check_main(argc, argv, CHECK_CASES(cases));
 }
