@@ -28,6 +28,7 @@ struct cache *cache_acquire(void)
     if (cache == NULL) {
         cache = records_take(sizeof *cache);
         if (cache != NULL) {
+            cache->number = (uint8_t)(caches.first == NULL ? 1 : caches.first->number % 255 + 1);
             cache->next = caches.first;
             caches.first = cache;
         }
@@ -115,7 +116,8 @@ static int check_sole_leases(const struct cache *cache)
 {
     for (unsigned c = 0; c < CLASS_COUNT; c++) {
         const struct slab *s = cache->bins[c].slab;
-        for (const struct cache *other = cache->next; s != NULL && other != NULL; other = other->next) {
+        for (const struct cache *other = cache->next; s != NULL && other != NULL;
+             other = other->next) {
             if (other->bins[c].slab == s)
                 return 3;
         }
@@ -127,7 +129,8 @@ int cache_check_all(void)
 {
     int broken = 0;
     lock_take(&caches.lock);
-    for (const struct cache *cache = caches.first; cache != NULL && broken == 0; cache = cache->next) {
+    for (const struct cache *cache = caches.first; cache != NULL && broken == 0;
+         cache = cache->next) {
         broken = cache_check(cache);
         if (broken == 0)
             broken = check_sole_leases(cache);

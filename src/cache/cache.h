@@ -39,6 +39,7 @@ _Static_assert(sizeof(struct bin) == CLASS_STRIDE, "a row of a table by class");
 struct cache {
     struct bin bins[CLASS_COUNT];
     struct cache *next; /* in the list of all caches, which only grows */
+    uint8_t number;     /* tells the lessee of a slab, mostly: 255 numbers go round */
     bool in_use;        /* by a living thread */
 };
 
@@ -127,8 +128,8 @@ void cache_release_all_but(const struct cache *mine);
 /* Calls visit for each cache ever made. */
 void cache_visit(void (*visit)(struct cache *cache, void *arg), void *arg);
 
-/* The number of the first broken invariant, or 0. Caller: the cache's thread, or nobody uses it. That no other cache has
- * the same lease (C3) only cache_check_all can tell. */
+/* The number of the first broken invariant, or 0. Caller: the cache's thread, or nobody uses it.
+ * That no other cache has the same lease (C3) only cache_check_all can tell. */
 int cache_check(const struct cache *cache);
 
 /* The same for all caches. Nobody uses any. */

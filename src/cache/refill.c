@@ -159,12 +159,12 @@ static bool take_first_mask(struct bin *bin)
     return mask != 0 && offer_mask(bin, group, mask, false);
 }
 
-static bool lease_another(struct bin *bin, unsigned c)
+static bool lease_another(struct bin *bin, unsigned c, uint8_t lessee)
 {
     if (bin->slab != NULL)
         shelf_return(bin->slab);
     bin->stop = 0;
-    bin->slab = shelf_lease(c);
+    bin->slab = shelf_lease(c, lessee);
     bin->size = size_classes[c].size;
     bin->window = ~(uint64_t)0 >> (GROUP_SLOTS - class_batch(c));
     return bin->slab != NULL;
@@ -177,7 +177,7 @@ NOINLINE bool cache_refill_slow(struct cache *cache, unsigned c)
         return false;
     if (bin->slab != NULL && take_next_mask(bin))
         return true;
-    while (lease_another(bin, c)) {
+    while (lease_another(bin, c, cache->number)) {
         if (take_first_mask(bin))
             return true;
     }

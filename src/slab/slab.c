@@ -164,7 +164,8 @@ static int check_purged(const struct slab *s)
 static int check_class(const struct slab *s)
 {
     const struct size_class *k = &size_classes[s->class_index];
-    return s->reciprocal == k->reciprocal && s->start_limit == k->start_limit && s->slots == k->slots
+    return s->reciprocal == k->reciprocal && s->start_limit == k->start_limit &&
+                   s->slots == k->slots
                ? 0
                : 6;
 }

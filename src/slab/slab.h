@@ -1,31 +1,35 @@
 /* Slabs: runs cut into equal slots, and their records.
  *
- * One byte of state per slot, kept in the slab's record far from the slots, is the only truth about a slot. A free from
- * any thread is a check and a store of that byte; bytes of different slots do not disturb each other, so no atomic
- * read-modify-write is needed and nobody owns the byte. What is in the slots is never read or written here.
+ * One byte of state per slot, kept in the slab's record far from the slots, is the only truth about
+ * a slot. A free from any thread is a check and a store of that byte; bytes of different slots do
+ * not disturb each other, so no atomic read-modify-write is needed and nobody owns the byte. What
+ * is in the slots is never read or written here.
  *
  * Places of a slab, and who may hand out its slots:
  *   SLAB_LEASED   one cache; nobody else
- *   SLAB_FULL     nobody; on its shelf's full list; fewer than shelf_ready_at() slots are known to be free
- *   SLAB_READY    nobody; on its shelf's ready list; the next lease takes it
- *   SLAB_HELD     nobody; out of the lists while its free pages are purged
- *   SLAB_RETIRED  not a slab any more; the record waits on the shelf for the next slab of this class
+ *   SLAB_FULL     nobody; on its shelf's full list; fewer than shelf_ready_at() slots are known to
+ * be free SLAB_READY    nobody; on its shelf's ready list; the next lease takes it SLAB_HELD
+ * nobody; out of the lists while its free pages are purged SLAB_RETIRED  not a slab any more; the
+ * record waits on the shelf for the next slab of this class
  *
- * A slot's state goes FREE -> LIVE by the lessee (malloc) and LIVE -> FREE by whoever frees. The store of FREE is a
- * release: it pairs with the acquire fence after the lessee's scan, so the new user of the slot comes after the old.
+ * A slot's state goes FREE -> LIVE by the lessee (malloc) and LIVE -> FREE by whoever frees. The
+ * store of FREE is a release: it pairs with the acquire fence after the lessee's scan, so the new
+ * user of the slot comes after the old.
  *
- * `till` counts frees down to the next event (slab_event). It is a hint: two threads may lose counts, and nothing but
- * the time of the event depends on it. Shelf sweeps recount the states and heal it.
+ * `till` counts frees down to the next event (slab_event). It is a hint: two threads may lose
+ * counts, and nothing but the time of the event depends on it. Shelf sweeps recount the states and
+ * heal it.
  *
  * Invariants (slab_check):
- *  L1  base is aligned to UNIT_BYTES and the map gives this slab for each of its units; none for a retired one.
- *  L2  every state byte is FREE or LIVE; those at and behind `slots` are LIVE padding.
+ *  L1  base is aligned to UNIT_BYTES and the map gives this slab for each of its units; none for a
+ * retired one. L2  every state byte is FREE or LIVE; those at and behind `slots` are LIVE padding.
  *  L3  opened <= slots, and no slot at or behind `opened` is LIVE.
  *  L4  a page marked purged holds only FREE slots.
- *  L5  place and list agree: FULL and READY slabs are on that list of their shelf, others on none (shelf_check).
- *  L6  reciprocal, start_limit and slots are those of the class.
+ *  L5  place and list agree: FULL and READY slabs are on that list of their shelf, others on none
+ * (shelf_check). L6  reciprocal, start_limit and slots are those of the class.
  *
- * Locking: header fields but `till` change under the shelf's lock, or by the lessee while leased. */
+ * Locking: header fields but `till` change under the shelf's lock, or by the lessee while leased.
+ */
 #ifndef RATION_SLAB_SLAB_H
 #define RATION_SLAB_SLAB_H
 
@@ -53,9 +57,10 @@ struct slab {
     uint32_t start_limit; /* sizeclass.h; 0 makes every address fail the test */
     int32_t till;         /* hint: frees until the next event */
     uint8_t class_index;
-    uint8_t place; /* enum slab_place; read without the lock as a hint */
+    uint8_t place;   /* enum slab_place; read without the lock as a hint */
     uint16_t opened; /* slots below it were offered by some lease */
     uint16_t slots;
+    uint8_t lessee;        /* who leases it or did last: shelf_lease */
     bool fresh;            /* slots from `opened` on are zero memory */
     uint64_t purged_pages; /* bit k: page k is purged, and no slot of it was offered since */
     uint32_t stamp_ms;     /* time of the last event, low 32 bits */
@@ -108,17 +113,19 @@ enum { GROUP_SLOTS = 64 };
 static inline unsigned class_batch(unsigned c)
 {
     uint32_t size = size_classes[c].size;
-    return size <= 256 ? 64 : size <= 512 ? 32 : 16;
+    return size <= 256 ? 64 : size <= 512 ? 16 : size <= 1024 ? 12 : 4;
 }
 
-/* A new slab of class c, leased to the caller; null if out of memory. `record` is a retired record of the class or null. */
+/* A new slab of class c, leased to the caller; null if out of memory. `record` is a retired record
+ * of the class or null. */
 struct slab *slab_create(unsigned c, struct slab *record);
 
-/* Takes a slab whose slots are all free out of the map and gives its run back. The caller keeps the record. */
+/* Takes a slab whose slots are all free out of the map and gives its run back. The caller keeps the
+ * record. */
 void slab_retire(struct slab *s);
 
-/* Collects the ranges of s whose pages hold free slots only and are not purged yet; marks them purged. Nobody may lease s
- * meanwhile. Returns the count of ranges, at most max. */
+/* Collects the ranges of s whose pages hold free slots only and are not purged yet; marks them
+ * purged. Nobody may lease s meanwhile. Returns the count of ranges, at most max. */
 size_t slab_collect_purge(struct slab *s, struct os_range *ranges, size_t max);
 
 /* The system did not purge this range after all. */

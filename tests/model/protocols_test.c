@@ -185,7 +185,7 @@ static void finish(void)
     for (int k = 0; k < 3; k++) {
         /* counts that racing frees lost are found when the class next looks */
         for (int i = 0; i < 3; i++) {
-            struct slab *s = shelf_lease(class_of(used[k]));
+            struct slab *s = shelf_lease(class_of(used[k]), 0);
             MODEL_REQUIRE(s != NULL);
             shelf_return(s);
         }

@@ -17,7 +17,7 @@ static void open_heap(void)
 
 static struct slab *lease_with_live(unsigned c, unsigned live)
 {
-    struct slab *s = shelf_lease(c);
+    struct slab *s = shelf_lease(c, 0);
     REQUIRE(s != NULL && s->place == SLAB_LEASED && s->till == LEASE_TILL && s->class_index == c);
     s->opened = s->slots;
     s->fresh = false;
@@ -88,7 +88,7 @@ static void return_with_any_live(void *arg)
                 REQUIRE(s->place == SLAB_RETIRED && span_in_use_bytes(base, RUN_SLAB) == 0);
                 continue;
             }
-            struct slab *other = full ? NULL : shelf_lease(c);
+            struct slab *other = full ? NULL : shelf_lease(c, 0);
             REQUIRE(full || other == s);
             for (unsigned slot = 0; slot < live; slot++)
                 free_slot(s, slot);
@@ -179,7 +179,7 @@ static void sweep_lost_counts(void *arg)
     REQUIRE(visit(c).n[SLAB_FULL] == N);
     memset(some[5]->states, SLOT_FREE, 100);
     for (int i = 0; i < N; i++) {
-        if (shelf_lease(c) == some[5])
+        if (shelf_lease(c, 0) == some[5])
             return;
     }
     REQUIRE(!"as many leases as there are full slabs find it");
@@ -201,7 +201,7 @@ static void retire_by_sweep(void *arg)
     uintptr_t base = s->base;
     REQUIRE(span_in_use_bytes(base, RUN_SLAB) != 0);
     struct slab *next =
-        shelf_lease(25); /* the sweep retires it, then its record and its run serve again */
+        shelf_lease(25, 0); /* the sweep retires it, then its record and its run serve again */
     REQUIRE(next == s && next->base == base && slab_check(next) == 0 && next->opened == 0);
 }
 
@@ -221,7 +221,7 @@ static void lease_the_longest_waiting(void *arg)
     shelf_return(b);
     shelf_return(a);
     shelf_return(d);
-    REQUIRE(shelf_lease(30) == b && shelf_lease(30) == a && shelf_lease(30) == d);
+    REQUIRE(shelf_lease(30, 0) == b && shelf_lease(30, 0) == a && shelf_lease(30, 0) == d);
     REQUIRE(visit(30).n[SLAB_READY] == 0);
 }
 
@@ -289,10 +289,10 @@ static void fail_many_leases(void *arg)
     bool is_zero;
     while (span_alloc(UNIT_BYTES, UNIT_BYTES, RUN_SLAB, &is_zero) != NULL)
         ;
-    REQUIRE(shelf_lease(20) == NULL);
+    REQUIRE(shelf_lease(20, 0) == NULL);
     size_t used = records_used_bytes();
     for (int i = 0; i < 100; i++)
-        REQUIRE(shelf_lease(20) == NULL);
+        REQUIRE(shelf_lease(20, 0) == NULL);
     REQUIRE(records_used_bytes() == used);
 }
 
