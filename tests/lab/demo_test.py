@@ -39,7 +39,9 @@ def check_memory(checks, scenarios):
     wholesale, swiss, aging = (scenarios[n] for n in ("wholesale", "swiss", "aging"))
     for column in ("libration", "system"):
         calls = wholesale.value(column, "memory system calls")
-        checks.that(calls is None or 0 < calls < 1000, f"wholesale: {column} asks the system rarely: {calls}")
+        uncounted = "could not be counted" in wholesale.columns[column]["notes"]
+        checks.that(uncounted or calls is not None and 0 < calls < 1000,
+                    f"wholesale: {column} asks the system rarely: {calls}")
         full = swiss.value(column, "resident, all live")
         checks.that(90e6 < full < 130e6, f"swiss: {column} holds 100 MB: {full}")
         checks.that(swiss.value(column, "resident after malloc_trim(0)") < 0.6 * full,
