@@ -10,14 +10,15 @@ static struct area map_area;
 
 /* How addresses are laid out from the start of the range on: the map, the records, a gap that nothing uses, the window. */
 enum {
-    RECORD_BYTES_PER_UNIT = 64 + 4096 + 256, /* the largest slab record, and the unit's share of page tags */
+    RECORD_BYTES_PER_UNIT =
+        64 + 4096 + 256, /* the largest slab record, and the unit's share of page tags */
     PLACE_TRIES = 8,
 };
-#define GAP_BYTES        GIB(1)
-#define WINDOW_BYTES     GIB(1024)
-#define SMALL_WINDOW     GIB(16)
-#define LEAST_WINDOW     MIB(16)
-#define RANGE_ALIGN      GIB(1)
+#define GAP_BYTES    GIB(1)
+#define WINDOW_BYTES GIB(1024)
+#define SMALL_WINDOW GIB(16)
+#define LEAST_WINDOW MIB(16)
+#define RANGE_ALIGN  GIB(1)
 
 struct layout {
     size_t units;

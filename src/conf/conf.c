@@ -6,7 +6,7 @@
 #include <string.h>
 
 struct conf conf = {
-#define CHOICE(name, standard, words, doc)               .name = (standard),
+#define CHOICE(name, standard, words, doc)             .name = (standard),
 #define NUMBER(name, standard, least, most, unit, doc) .name = (standard),
 #include "conf/knobs.def"
 #undef CHOICE

@@ -14,7 +14,7 @@ enum on_error { ON_ERROR_ABORT, ON_ERROR_REPORT, ON_ERROR_IGNORE };
 enum harden { HARDEN_OFF, HARDEN_FAST, HARDEN_FULL };
 
 struct conf {
-#define CHOICE(name, standard, words, doc)               int name;
+#define CHOICE(name, standard, words, doc)             int name;
 #define NUMBER(name, standard, least, most, unit, doc) int name;
 #include "conf/knobs.def"
 #undef CHOICE

@@ -44,7 +44,9 @@ size_t core_usable(const void *p, const char *function)
 /* What a block asked for like this would have got. */
 static size_t expected_bytes(size_t n, size_t align)
 {
-    unsigned c = align > GRAIN ? class_of_aligned(n, align) : n <= SMALL_MAX ? class_of(n) : CLASS_COUNT;
+    unsigned c = align > GRAIN    ? class_of_aligned(n, align)
+                 : n <= SMALL_MAX ? class_of(n)
+                                  : CLASS_COUNT;
     return c < CLASS_COUNT ? size_classes[c].size : align_up(max_size(n, 1), os->page_bytes());
 }
 

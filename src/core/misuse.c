@@ -43,7 +43,8 @@ static void add_inside(struct text *t, uintptr_t address, uintptr_t start, size_
     text_add(t, " usable bytes; free takes the address that malloc returned\n");
 }
 
-static void describe_slot(struct text *t, const struct slab *s, uintptr_t address, const char *function)
+static void describe_slot(struct text *t, const struct slab *s, uintptr_t address,
+                          const char *function)
 {
     uint32_t size = size_classes[s->class_index].size;
     size_t slot = (address - s->base) / size;
@@ -56,8 +57,8 @@ static void describe_slot(struct text *t, const struct slab *s, uintptr_t addres
         text_add_hex(t, s->base);
         text_add(t, "\n");
     } else if (is_live) {
-        report_begin(t, is_misaligned(address) ? MISUSE_MISALIGNED_FREE : MISUSE_INTERIOR_FREE, address,
-                     function);
+        report_begin(t, is_misaligned(address) ? MISUSE_MISALIGNED_FREE : MISUSE_INTERIOR_FREE,
+                     address, function);
         add_inside(t, address, start, size);
         text_add(t, "  the block is ");
         add_slot(t, s, slot);
@@ -78,13 +79,13 @@ static void describe_run(struct text *t, const struct span_place *place, uintptr
                          const char *function)
 {
     if (place->kind == RUN_LARGE) {
-        report_begin(t, is_misaligned(address) ? MISUSE_MISALIGNED_FREE : MISUSE_INTERIOR_FREE, address,
-                     function);
+        report_begin(t, is_misaligned(address) ? MISUSE_MISALIGNED_FREE : MISUSE_INTERIOR_FREE,
+                     address, function);
         add_inside(t, address, place->start, place->bytes);
         return;
     }
-    report_begin(t, is_misaligned(address) ? MISUSE_MISALIGNED_FREE : kind_for_freed(function), address,
-                 function);
+    report_begin(t, is_misaligned(address) ? MISUSE_MISALIGNED_FREE : kind_for_freed(function),
+                 address, function);
     text_add(t, "  the memory there was freed before: it is part of a free run of ");
     text_add_unsigned(t, place->bytes);
     text_add(t, " bytes at ");
@@ -95,7 +96,8 @@ static void describe_run(struct text *t, const struct span_place *place, uintptr
 static void describe_foreign(struct text *t, uintptr_t address, const char *function)
 {
     report_begin(t, MISUSE_INVALID_FREE, address, function);
-    text_add(t, "  ration never handed out memory there: it belongs to a stack, a variable, a mapping of the program, "
+    text_add(t, "  ration never handed out memory there: it belongs to a stack, a variable, a "
+                "mapping of the program, "
                 "another allocator, or nobody\n");
 }
 

@@ -11,7 +11,8 @@ enum {
     HELD_MAX = 16,    /* slabs out of their shelf at once */
     RANGES_MAX = 256, /* given back by one system call */
     RUN_PAGES_MAX = 4096,
-    QUIET_PASSES = 3, /* the helper goes after so many passes, half a purge_delay apart, that found nothing */
+    QUIET_PASSES =
+        3, /* the helper goes after so many passes, half a purge_delay apart, that found nothing */
     HELPER_STACK_BYTES = 48 << 10,
 };
 #define NOTE_BYTES    MIB(1)   /* free memory below this is not worth a thread */
@@ -21,8 +22,8 @@ static struct {
     struct lock pass_lock;
     uint32_t passes;
     uint64_t last_pass_ms;
-    size_t noted;          /* hint: bytes freed since the last pass began */
-    uint32_t helper_alive; /* 1 from before its start until the kernel has removed it */
+    size_t noted;            /* hint: bytes freed since the last pass began */
+    uint32_t helper_alive;   /* 1 from before its start until the kernel has removed it */
     uint32_t helper_serving; /* 1 while it will look at `noted` once more before it goes */
     bool helper_refused;
 } purge = {.pass_lock = LOCK_INIT(RANK_PURGE)};

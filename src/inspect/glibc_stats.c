@@ -32,8 +32,8 @@ static void print_sizes(FILE *stream, const struct tally *t)
         size_t size = size_classes[c].size;
         size_t from = c == 0 ? 1 : size_classes[c - 1].size + 1;
         if (k->slots != k->live)
-            fprintf(stream, "  <size from=\"%zu\" to=\"%zu\" total=\"%zu\" count=\"%zu\"/>\n", from, size,
-                    (k->slots - k->live) * size, k->slots - k->live);
+            fprintf(stream, "  <size from=\"%zu\" to=\"%zu\" total=\"%zu\" count=\"%zu\"/>\n", from,
+                    size, (k->slots - k->live) * size, k->slots - k->live);
     }
     fputs("</sizes>\n", stream);
 }
@@ -47,7 +47,8 @@ static void print_classes(FILE *stream, const struct tally *t)
             fprintf(stream, "  <class size=\"%u\" slabs=\"%zu\" slots=\"%zu\" live=\"%zu\"/>\n",
                     size_classes[c].size, k->slabs, k->slots, k->live);
     }
-    fprintf(stream, "  <runs dirty=\"%zu\" clean=\"%zu\" void=\"%zu\" records=\"%zu\"/>\n</ration>\n",
+    fprintf(stream,
+            "  <runs dirty=\"%zu\" clean=\"%zu\" void=\"%zu\" records=\"%zu\"/>\n</ration>\n",
             t->dirty_bytes, t->clean_bytes, t->void_bytes, t->record_bytes);
 }
 

@@ -20,8 +20,8 @@ struct os_range {
 enum os_map_how {
     OS_MAP_ANYWHERE, /* readable and writable, where the kernel likes; `at` is ignored */
     OS_MAP_EXACT,    /* readable and writable at `at`; fails if anything is mapped there */
-    OS_MAP_OVER,     /* readable and writable at `at`, replacing what is there (inside a reservation of ours) */
-    OS_MAP_RESERVE,  /* addresses only, no access, where the kernel likes */
+    OS_MAP_OVER, /* readable and writable at `at`, replacing what is there (inside a reservation of ours) */
+    OS_MAP_RESERVE, /* addresses only, no access, where the kernel likes */
 };
 
 struct os_table {
@@ -55,7 +55,8 @@ struct os_table {
     /* Starts entry(arg) on a thread that the C library does not know of, with all signals blocked, on the caller's
      * stack memory; *alive is set to 1 by the caller and becomes 0, with a wake, when the thread is gone. Code that runs
      * there uses no thread-local variable but through os, and no C library function. False if refused. */
-    bool (*helper_start)(void (*entry)(void *), void *arg, void *stack, size_t stack_bytes, uint32_t *alive);
+    bool (*helper_start)(void (*entry)(void *), void *arg, void *stack, size_t stack_bytes,
+                         uint32_t *alive);
     /* Reads at most n bytes of a small file; returns the count, or -1. */
     int64_t (*read_file)(const char *path, char *buffer, size_t n);
 };

@@ -80,11 +80,12 @@ static size_t purge_in_one_call(const struct os_range *ranges, size_t n)
     static int refused;
     if (n < 2 || atomic_load_relaxed(&refused))
         return 0;
-    _Static_assert(sizeof(struct os_range) == sizeof(struct iovec), "a range is passed as an iovec");
+    _Static_assert(sizeof(struct os_range) == sizeof(struct iovec),
+                   "a range is passed as an iovec");
     if (n > PURGE_BATCH)
         n = PURGE_BATCH;
-    long done = syscall6(SYS_process_madvise, PIDFD_SELF_THREAD, (long)ranges, (long)n, MADV_DONTNEED,
-                         0, 0);
+    long done = syscall6(SYS_process_madvise, PIDFD_SELF_THREAD, (long)ranges, (long)n,
+                         MADV_DONTNEED, 0, 0);
     if (syscall_failed(done)) {
         atomic_store_relaxed(&refused, 1);
         return 0;

@@ -89,8 +89,8 @@ static inline long syscall_clone_into(unsigned long flags, void *stack, uint32_t
                      "brk #0\n"
                      "1:"
                      : "+r"(x0)
-                     : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x20), "r"(x21),
-                       [exit] "i"(SYS_exit)
+                     : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x20),
+                       "r"(x21), [exit] "i"(SYS_exit)
                      : "memory", "x30");
     return x0;
 }

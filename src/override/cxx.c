@@ -47,8 +47,9 @@ static _Noreturn void throw_bad_alloc(void)
         throw_it = (void (*)(void))find_private("_ZSt17__throw_bad_allocv");
     if (throw_it != NULL)
         throw_it();
-    static const char message[] = "ration: out of memory in operator new, and no C++ library is loaded that "
-                                  "could throw std::bad_alloc\n";
+    static const char message[] =
+        "ration: out of memory in operator new, and no C++ library is loaded that "
+        "could throw std::bad_alloc\n";
     os->write_error(message, sizeof message - 1);
     os->abort();
     __builtin_unreachable();
@@ -111,8 +112,7 @@ static ALWAYS_INLINE void *new_aligned_nothrow(size_t n, size_t align)
 
 #define OPERATOR(type, name, parameters, body)                                                     \
     type name parameters;                                                                          \
-    EXPORT type name parameters                                                                    \
-    body
+    EXPORT type name parameters body
 
 /* clang-format off */
 OPERATOR(void *, _Znwm, (size_t n), { return new_plain(n); })

@@ -19,9 +19,10 @@ _Unwind_Reason_Code guarded_personality(int version, _Unwind_Action actions,
                                         struct _Unwind_Context *context) HIDDEN;
 int guarded_end(void *exception) HIDDEN;
 
-__attribute__((used)) _Unwind_Reason_Code
-guarded_personality(int version, _Unwind_Action actions, _Unwind_Exception_Class kind,
-                    struct _Unwind_Exception *exception, struct _Unwind_Context *context)
+__attribute__((used)) _Unwind_Reason_Code guarded_personality(int version, _Unwind_Action actions,
+                                                              _Unwind_Exception_Class kind,
+                                                              struct _Unwind_Exception *exception,
+                                                              struct _Unwind_Context *context)
 {
     (void)version;
     (void)kind;

@@ -38,7 +38,8 @@ size_t malloc_good_size(size_t n);
 void vfree(void *p);
 size_t nallocx(size_t n, int flags);
 void sdallocx(void *p, size_t n, int flags);
-int malloc_iterate(uintptr_t base, size_t bytes, void (*visit)(uintptr_t, size_t, void *), void *arg);
+int malloc_iterate(uintptr_t base, size_t bytes, void (*visit)(uintptr_t, size_t, void *),
+                   void *arg);
 void malloc_disable(void);
 void malloc_enable(void);
 
@@ -323,7 +324,8 @@ WEAK_EXPORT void sdallocx(void *p, size_t n, int flags)
 /* Android: all live blocks that start in a range. Between malloc_disable and malloc_enable no other thread's slow path
  * moves; visit must not allocate or free. */
 
-EXPORT int malloc_iterate(uintptr_t base, size_t bytes, void (*visit)(uintptr_t, size_t, void *), void *arg)
+EXPORT int malloc_iterate(uintptr_t base, size_t bytes, void (*visit)(uintptr_t, size_t, void *),
+                          void *arg)
 {
     tally_visit_blocks(base, bytes, visit, arg);
     return 0;

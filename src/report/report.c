@@ -9,14 +9,10 @@ static struct lock report_lock = LOCK_INIT(RANK_REPORT);
 static uint32_t reports_made;
 
 static const char *const kind_words[] = {
-    [MISUSE_DOUBLE_FREE] = "double free",
-    [MISUSE_INVALID_FREE] = "invalid free",
-    [MISUSE_INTERIOR_FREE] = "interior free",
-    [MISUSE_MISALIGNED_FREE] = "misaligned free",
-    [MISUSE_SIZE_MISMATCH] = "size mismatch",
-    [MISUSE_USE_AFTER_FREE] = "use after free",
-    [MISUSE_OVERFLOW] = "overflow",
-    [MISUSE_CORRUPT_HEAP] = "corrupt heap",
+    [MISUSE_DOUBLE_FREE] = "double free",     [MISUSE_INVALID_FREE] = "invalid free",
+    [MISUSE_INTERIOR_FREE] = "interior free", [MISUSE_MISALIGNED_FREE] = "misaligned free",
+    [MISUSE_SIZE_MISMATCH] = "size mismatch", [MISUSE_USE_AFTER_FREE] = "use after free",
+    [MISUSE_OVERFLOW] = "overflow",           [MISUSE_CORRUPT_HEAP] = "corrupt heap",
 };
 
 void report_begin(struct text *t, enum misuse kind, uintptr_t address, const char *function)

@@ -48,7 +48,8 @@ static void spare_push(struct run *r)
 
 static bool add_spares(void)
 {
-    _Static_assert(sizeof(struct run) % (1 << TAG_KIND_BITS) == 0, "a tag holds a record's address");
+    _Static_assert(sizeof(struct run) % (1 << TAG_KIND_BITS) == 0,
+                   "a tag holds a record's address");
     struct run *more = records_take(RECORDS_PER_TAKE * sizeof *more);
     for (int i = 0; more != NULL && i < RECORDS_PER_TAKE; i++)
         spare_push(&more[i]);

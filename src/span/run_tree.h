@@ -27,7 +27,8 @@ struct run {
     enum run_kind kind;
     uint64_t stamp_ms; /* dirty runs: when most of it was freed */
     struct run *left, *right;
-    struct run *older, *newer; /* dirty runs: the queue for purging. Spare records: `newer` links them. */
+    struct run *older,
+        *newer; /* dirty runs: the queue for purging. Spare records: `newer` links them. */
 };
 
 void run_tree_insert(struct run **root, struct run *r);

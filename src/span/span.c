@@ -6,11 +6,13 @@ struct span_state span = {.lock = LOCK_INIT(RANK_SPAN)};
 unsigned page_shift;
 
 enum {
-    ALIGN_TRIES = 8,   /* runs looked at for an aligned fit before one that surely fits is taken */
+    ALIGN_TRIES = 8, /* runs looked at for an aligned fit before one that surely fits is taken */
     PURGE_BATCH = 64,
-    FIRST_MAP_BYTES = 1 << 20, /* shorter than a huge page, so that the first touch cannot bring one */
+    FIRST_MAP_BYTES =
+        1 << 20, /* shorter than a huge page, so that the first touch cannot bring one */
 };
-#define UNMAP_BYTES MIB(8) /* longer dirty runs are unmapped, which also gives back the commitment */
+#define UNMAP_BYTES                                                                                \
+    MIB(8) /* longer dirty runs are unmapped, which also gives back the commitment */
 
 static bool open_locked(struct slab *no_slab)
 {
@@ -98,8 +100,7 @@ static bool begins_at(uintptr_t address, enum run_kind use)
 {
     size_t page = page_of(address);
     return window.base != 0 && page < atomic_load_acquire(&span.frontier) &&
-           address_of(page) == address &&
-           tag_kind(tag_at(page)) == use;
+           address_of(page) == address && tag_kind(tag_at(page)) == use;
 }
 
 size_t span_release(uintptr_t address, enum run_kind use)

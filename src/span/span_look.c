@@ -86,7 +86,8 @@ static bool is_filed(const struct run *r)
     return found == r;
 }
 
-static int check_free_run(const struct run *r, size_t page, enum run_kind kind, enum run_kind before)
+static int check_free_run(const struct run *r, size_t page, enum run_kind kind,
+                          enum run_kind before)
 {
     if (r->first != page || r->kind != kind || r->pages == 0 ||
         tag_at(page + r->pages - 1) != tag_at(page))

@@ -101,7 +101,7 @@ static void test_foreign(void **state)
                           (void *)(window.base - 16),
                           (void *)(window.base + (window.unit_count + 5) * UNIT_BYTES),
                           (void *)window.map,
-                          (char *)NULL + 0x0000ffffffff0000};
+                          (void *)0x0000ffffffff0000};
     for (size_t i = 0; i < sizeof wild / sizeof *wild; i++)
         require_kind(wild[i], "free", "invalid free", "never handed out memory there");
     munmap(mapped, 4096);
