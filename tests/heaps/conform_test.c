@@ -83,6 +83,11 @@ static void aligns(void **state)
         ration_heap_free(heap, block);
         ration_heap_free(heap, other);
     }
+    for (size_t alignment = v->most_alignment; alignment <= 1 << 20; alignment *= 2) {
+        void *block = ration_heap_alloc_aligned(heap, alignment, size_for(v, 8));
+        CHECK(v, is_aligned(block, alignment)); /* or NULL: not every heap can */
+    }
+    require_sound(heap, "after wide alignments");
     CHECK(v, ration_heap_alloc_aligned(heap, 0, 8) == NULL);
     CHECK(v, ration_heap_alloc_aligned(heap, 3, 8) == NULL);
     CHECK(v, ration_heap_alloc_aligned(heap, 48, 8) == NULL);
@@ -127,6 +132,8 @@ static void refuses_absurd_sizes(void **state)
         CHECK(v, ration_heap_try_resize(heap, block, sizes[i]) == NULL);
         CHECK(v, ration_heap_alloc_aligned(heap, 4096, sizes[i]) == NULL);
     }
+    if (v->traits & FIXED_SIZE)
+        CHECK(v, ration_heap_alloc(heap, v->most_bytes + 1) == NULL);
     require_sound(heap, "after absurd sizes");
     CHECK(v, block[0] == 7 && stats_of(heap).live_blocks == 1);
     ration_heap_free(heap, block);

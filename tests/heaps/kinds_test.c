@@ -171,6 +171,107 @@ static void arena_reports_a_stale_mark(void **state)
     ration_heap_destroy(heap);
 }
 
+/* A block older than the mark that is freed after it comes back with the rewind. */
+static void arena_rewind_takes_freed_blocks_along(void **state)
+{
+    (void)state;
+    char memory[4096];
+    struct ration_arena arena;
+    struct ration_heap *heap = ration_arena_init(
+        &arena, &(struct ration_arena_options){.buffer = memory, .buffer_bytes = sizeof memory});
+    void *kept = ration_heap_alloc(heap, 100);
+    void *older = ration_heap_alloc(heap, 100);
+    struct ration_mark mark = ration_arena_mark(&arena);
+    ration_heap_alloc(heap, 100);
+    ration_heap_free(heap, older);
+    assert_int_equal(ration_heap_check(heap, NULL), 0);
+    ration_arena_rewind(&arena, mark);
+    assert_int_equal(ration_heap_check(heap, NULL), 0);
+    assert_int_equal(stats_of(heap).live_blocks, 1);
+    assert_ptr_equal(ration_heap_alloc(heap, 100), older);
+    ration_heap_free(heap, kept);
+    ration_heap_destroy(heap);
+}
+
+/* --- fit: the policies --- */
+
+/* Holes of 300, 100, 200 and 120 bytes in the order of addresses; the rest of the heap is full. */
+static void *holes[4];
+
+static struct ration_heap *make_holes(struct ration_fit *fit, enum ration_fit_policy policy,
+                                      enum ration_fit_order order)
+{
+    static char memory[8192] __attribute__((aligned(64)));
+    static const size_t sizes[4] = {300, 100, 200, 120};
+    struct ration_fit_options o = {.policy = policy, .order = order};
+    struct ration_heap *heap = ration_fit_init(fit, memory, sizeof memory, &o);
+    for (int i = 0; i < 4; i++) {
+        holes[i] = ration_heap_alloc(heap, sizes[i]);
+        ration_heap_alloc(heap, 1);
+    }
+    while (ration_heap_alloc(heap, 40) != NULL || ration_heap_alloc(heap, 1) != NULL) {
+    }
+    for (int i = 0; i < 4; i++)
+        ration_heap_free(heap, holes[i]);
+    return heap;
+}
+
+static void fit_policies_choose_what_they_say(void **state)
+{
+    (void)state;
+    static const struct {
+        enum ration_fit_policy policy;
+        enum ration_fit_order order;
+        int chosen[3]; /* the holes that serve 110, then 110, then 90 bytes */
+    } rows[] = {
+        {RATION_FIT_FIRST, RATION_FIT_ADDRESS, {0, 0, 1}},
+        {RATION_FIT_FIRST, RATION_FIT_IMPLICIT, {0, 0, 1}},
+        {RATION_FIT_FIRST, RATION_FIT_LIFO, {3, 2, 1}},
+        {RATION_FIT_FIRST, RATION_FIT_SIZE, {3, 2, 1}},
+        {RATION_FIT_BEST, RATION_FIT_ADDRESS, {3, 2, 1}},
+        {RATION_FIT_BEST, RATION_FIT_LIFO, {3, 2, 1}},
+        {RATION_FIT_BEST, RATION_FIT_SIZE, {3, 2, 1}},
+        {RATION_FIT_WORST, RATION_FIT_ADDRESS, {0, 2, 0}},
+        {RATION_FIT_WORST, RATION_FIT_SIZE, {0, 2, 0}},
+        {RATION_FIT_NEXT, RATION_FIT_ADDRESS, {0, 0, 1}},
+        {RATION_FIT_NEXT, RATION_FIT_IMPLICIT, {0, 0, 1}},
+        {RATION_FIT_SEGREGATED, RATION_FIT_LIFO, {3, 2, 1}},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct ration_fit fit;
+        struct ration_heap *heap = make_holes(&fit, rows[i].policy, rows[i].order);
+        static const size_t sizes[3] = {110, 110, 90};
+        for (int k = 0; k < 3; k++) {
+            char *block = ration_heap_alloc(heap, sizes[k]);
+            int chosen = 0;
+            while (chosen < 4 && (size_t)(block - (char *)holes[chosen]) >= 300)
+                chosen++;
+            for (int later = chosen + 1; later < 4; later++)
+                if (block >= (char *)holes[later])
+                    chosen = later;
+            if (chosen != rows[i].chosen[k])
+                print_error("row %zu, request %d: hole %d\n", i, k, chosen);
+            assert_int_equal(chosen, rows[i].chosen[k]);
+        }
+        assert_int_equal(ration_heap_check(heap, NULL), 0);
+        ration_heap_destroy(heap);
+    }
+}
+
+/* Next fit goes on where it stopped, and around. */
+static void next_fit_goes_around(void **state)
+{
+    (void)state;
+    struct ration_fit fit;
+    struct ration_heap *heap = make_holes(&fit, RATION_FIT_NEXT, RATION_FIT_ADDRESS);
+    assert_ptr_equal(ration_heap_alloc(heap, 180), holes[0]);
+    assert_ptr_equal(ration_heap_alloc(heap, 180), holes[2]);
+    assert_ptr_equal(ration_heap_alloc(heap, 120), holes[3]);
+    assert_true(ration_heap_alloc(heap, 90) > holes[0]); /* the rest of the first: around */
+    assert_int_equal(ration_heap_check(heap, NULL), 0);
+    ration_heap_destroy(heap);
+}
+
 /* --- fit: the end of the heap moves --- */
 
 static char break_memory[65536] __attribute__((aligned(64)));
@@ -525,6 +626,9 @@ int main(void)
         cmocka_unit_test(pool_rejects_impossible_options),
         cmocka_unit_test(arena_reset_keeps_memory),
         cmocka_unit_test(arena_reports_a_stale_mark),
+        cmocka_unit_test(arena_rewind_takes_freed_blocks_along),
+        cmocka_unit_test(fit_policies_choose_what_they_say),
+        cmocka_unit_test(next_fit_goes_around),
         cmocka_unit_test(fit_lives_with_a_foreign_sbrk),
         cmocka_unit_test(fit_gives_its_end_back),
         cmocka_unit_test(private_gives_memory_back),
