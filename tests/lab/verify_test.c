@@ -46,7 +46,7 @@ static void damage(struct broken *broken)
     char *from = broken->blocks[victim].address;
     if (broken->defect == DAMAGES)
         from[0] ^= 1;
-    else if (broken->defect == DAMAGES_END && broken->blocks[victim].bytes > 0)
+    else if (broken->defect == DAMAGES_END && broken->blocks[victim].bytes >= 100000)
         from[broken->blocks[victim].bytes - 1] ^= 1;
 }
 
