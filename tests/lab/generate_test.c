@@ -67,6 +67,16 @@ static void figures_are_those_of_the_descriptions(void **state)
         {"course9", 8, 72, 4},
         {"two-megs", 301, 100 * (2097152 / 100 + 64), 200},
         {"swiss", 190000, 100000000, 100000},
+        {"bucket-starvation", 14000, 4000 * 120, 6000},
+        {"exhaust", 3072, 512 * 262144, 512},
+        {"merry-go-round", 25600, 1024 + 1016 + 1008 + 1000 + 992 + 984 + 976 + 968 + 960 + 952,
+         10},
+        {"worst-pow2", 4400, 200 * (65504 + 11), 2200},
+        {"largemem", 12, 36000000200, 4},
+        {"buddy32", 8, 512, 3},
+        {"wholesale", 105000, 500000, 5000},
+        {"realloc-large", 8, 144 << 20, 2},
+        {"contention", 40000, 100 * (32 + 96 + 160 + 224), 400},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct trace trace = generate(cases[i].name, 1);
