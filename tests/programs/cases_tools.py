@@ -159,6 +159,37 @@ def clang(case):
                                                ['-O1', '-std=c++17']))
 
 
+SANITIZED = '''
+#include <stdlib.h>
+#include <string.h>
+int main(int argc, char **argv)
+{
+    char *p = malloc(20);
+    memset(p, argc, argc > 1 ? 21 : 20);
+    int bad = p[3] != argc;
+    free(p);
+    return bad;
+}
+'''
+
+
+def sanitized_program(case):
+    """A program built with ASan keeps ASan's malloc, and ASan still finds what it is for."""
+    compiler = need('gcc')
+    side = case.under
+    side.write('p.c', SANITIZED)
+    built = case.plain.run([compiler, '-g', '-O1', '-fsanitize=address', '-static-libasan', '-o',
+                            side.path('p'), side.path('p.c')], status=None)
+    if built.returncode != 0:
+        raise Skip('gcc has no libasan.a here')
+    options = {'ASAN_OPTIONS': 'verify_asan_link_order=0'}
+    side.run([side.path('p')], env=options)
+    done = side.run([side.path('p'), 'overflow'], env=options, status=None)
+    expect(done.returncode != 0 and 'heap-buffer-overflow' in done.stderr,
+           'ASan: expected heap-buffer-overflow, got status %s and %s', done.returncode,
+           done.stderr[:300])
+
+
 def vim(case):
     editor = need('vim')
     def edit(side):
@@ -199,4 +230,4 @@ def gdb(case):
 
 
 CASES = {f.__name__: f for f in (bash, coreutils, xz_threads, git, git_of_a_real_repository, gcc,
-                                 gxx, gcc_lto, clang, vim, ssh, gdb)}
+                                 gxx, gcc_lto, clang, sanitized_program, vim, ssh, gdb)}
