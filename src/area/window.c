@@ -40,7 +40,7 @@ static void settle(uintptr_t start, const struct layout *l, bool reserved)
 {
     map_area = (struct area){.start = start, .limit_bytes = l->map_bytes, .reserved = reserved};
     records_place(start + l->map_bytes, l->record_bytes, reserved);
-    window.base = start + l->range_bytes - l->units * UNIT_BYTES;
+    atomic_store_relaxed(&window.base, start + l->range_bytes - l->units * UNIT_BYTES);
     window.unit_limit = l->units;
     window.map = (struct slab **)start;
     window.reserved = reserved;

@@ -4,9 +4,24 @@
 #ifndef RATION_BASE_BYTES_H
 #define RATION_BASE_BYTES_H
 
-#include "base/compiler.h"
+#include "base/atomics.h"
 
-#if defined(__x86_64__)
+/* The thread sanitizer has to be told of each byte that another thread may be storing; the model has points of its own. */
+#ifndef RATION_MODEL
+#define RATION_MODEL 0
+#endif
+
+#if RATION_TSAN && !RATION_MODEL
+
+static ALWAYS_INLINE uint64_t zero_bytes_16(const uint8_t *bytes)
+{
+    uint64_t mask = 0;
+    for (unsigned i = 0; i < 16; i++)
+        mask |= (uint64_t)(atomic_load_acquire(&bytes[i]) == 0) << i;
+    return mask;
+}
+
+#elif defined(__x86_64__)
 #include <emmintrin.h>
 
 /* Bit i tells whether bytes[i] is zero, for 16 bytes. */
@@ -49,7 +64,7 @@ static ALWAYS_INLINE uint64_t zero_bytes(const uint8_t *bytes, unsigned n)
 static inline unsigned count_zero_bytes(const uint8_t *bytes, unsigned n)
 {
     unsigned count = 0;
-#if defined(__x86_64__)
+#if defined(__x86_64__) && (!RATION_TSAN || RATION_MODEL)
     const __m128i one = _mm_set1_epi8(1);
     __m128i sums = _mm_setzero_si128();
     for (unsigned i = 0; i < n; i += 16) {
@@ -68,7 +83,7 @@ static inline unsigned count_zero_bytes(const uint8_t *bytes, unsigned n)
 static inline bool all_zero_bytes(const uint8_t *bytes, unsigned n)
 {
     for (unsigned i = 0; i < n; i++) {
-        if (bytes[i] != 0)
+        if (atomic_load_relaxed(&bytes[i]) != 0)
             return false;
     }
     return true;

@@ -23,4 +23,10 @@ struct api {
 
 extern const struct api api;
 
+/* The program. */
+int shadow_main(int argc, char **argv);
+
+/* One sequence from any bytes, for a fuzzer: aborts at the first wrong answer. */
+void shadow_run_bytes(const unsigned char *data, size_t n);
+
 #endif

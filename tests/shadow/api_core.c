@@ -51,6 +51,8 @@ static void start(void)
 {
     fake_os_install();
     fake.clock_by_hand = false;
+    if (RATION_TSAN) /* it knows memory only where the kernel puts mappings by itself */
+        fake.refuse_maps = 1U << OS_MAP_EXACT;
 }
 
 const struct api api = {"the core", allocate,      core_calloc, resize, resize_array, core_aligned,

@@ -17,20 +17,34 @@ static const char *name_broken(char structure, int number, const char *where, un
     return broken_text;
 }
 
+/* Every slab run is a slab's: one that nobody knows is lost. */
+static const char *check_slab_runs(size_t slab_bytes_seen)
+{
+    struct span_counts counts;
+    span_count(&counts);
+    if (counts.pages[RUN_SLAB] << page_shift == slab_bytes_seen)
+        return NULL;
+    return "a run is a slab's by its tag, but no slab's by the map";
+}
+
 static const char *check_slabs(void)
 {
+    size_t bytes = 0;
     for (size_t u = 0; u < window.unit_count; u++) {
         const struct slab *s = window.map[u];
-        int broken = s != &no_slab && window_unit(s->base) == u ? slab_check(s) : 0;
+        if (s == &no_slab || window_unit(s->base) != u)
+            continue;
+        int broken = slab_check(s);
         if (broken != 0)
             return name_broken('L', broken, " of a slab of class ", s->class_index);
+        bytes += slab_bytes(s);
     }
     for (unsigned c = 0; c < CLASS_COUNT; c++) {
         int broken = shelf_check(c);
         if (broken != 0)
             return name_broken('L', broken, " on the shelf of class ", c);
     }
-    return NULL;
+    return check_slab_runs(bytes);
 }
 
 const char *heap_broken(void)
