@@ -1,19 +1,10 @@
 #include "area/records.h"
 
-#include "area/area.h"
 #include "base/bits.h"
-#include "os/lock.h"
 
-enum { FIRST_BLOCK_BYTES = 96 << 10 };
+unsigned char records_first_block[FIRST_BLOCK_BYTES] LINE_ALIGNED;
 
-static struct {
-    struct lock lock;
-    size_t first_used;
-    size_t area_used;
-    struct area area;
-} records = {.lock = LOCK_INIT(RANK_TABLE)};
-
-static unsigned char first_block[FIRST_BLOCK_BYTES] LINE_ALIGNED;
+struct records_state records = {.lock = LOCK_INIT(RANK_TABLE)};
 
 void records_place(uintptr_t start, size_t limit_bytes, bool reserved)
 {
@@ -23,7 +14,7 @@ void records_place(uintptr_t start, size_t limit_bytes, bool reserved)
 static void *take_locked(size_t bytes)
 {
     if (bytes <= FIRST_BLOCK_BYTES - records.first_used) {
-        void *p = first_block + records.first_used;
+        void *p = records_first_block + records.first_used;
         records.first_used += bytes;
         return p;
     }

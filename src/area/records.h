@@ -6,7 +6,20 @@
 #ifndef RATION_AREA_RECORDS_H
 #define RATION_AREA_RECORDS_H
 
-#include "base/compiler.h"
+#include "area/area.h"
+#include "os/lock.h"
+
+enum { FIRST_BLOCK_BYTES = 96 << 10 };
+
+/* Written under the lock; who only looks at where records lie may read it without. */
+struct records_state {
+    struct lock lock;
+    size_t first_used; /* bytes of the first block */
+    size_t area_used;  /* bytes of the area */
+    struct area area;
+};
+extern struct records_state records HIDDEN;
+extern unsigned char records_first_block[FIRST_BLOCK_BYTES] HIDDEN;
 
 /* Null if out of memory. */
 void *records_take(size_t bytes);

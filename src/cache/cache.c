@@ -1,21 +1,17 @@
 #include "cache/cache.h"
 
 #include "area/records.h"
-#include "os/lock.h"
 #include "slab/shelf.h"
 
 struct cache no_cache;
 struct cache late_cache;
 THREAD_LOCAL struct cache *my_cache = &no_cache;
 
-static struct {
-    struct lock lock;
-    struct cache *first;
-} caches = {.lock = LOCK_INIT(RANK_CACHES)};
+struct cache_list all_caches = {.lock = LOCK_INIT(RANK_CACHES)};
 
 static struct cache *find_unused_locked(void)
 {
-    struct cache *c = caches.first;
+    struct cache *c = all_caches.first;
     while (c != NULL && c->in_use)
         c = c->next;
     return c;
@@ -23,19 +19,20 @@ static struct cache *find_unused_locked(void)
 
 struct cache *cache_acquire(void)
 {
-    lock_take(&caches.lock);
+    lock_take(&all_caches.lock);
     struct cache *cache = find_unused_locked();
     if (cache == NULL) {
         cache = records_take(sizeof *cache);
         if (cache != NULL) {
-            cache->number = (uint8_t)(caches.first == NULL ? 1 : caches.first->number % 255 + 1);
-            cache->next = caches.first;
-            caches.first = cache;
+            cache->number =
+                (uint8_t)(all_caches.first == NULL ? 1 : all_caches.first->number % 255 + 1);
+            cache->next = all_caches.first;
+            atomic_store_release(&all_caches.first, cache);
         }
     }
     if (cache != NULL)
         cache->in_use = true;
-    lock_drop(&caches.lock);
+    lock_drop(&all_caches.lock);
     return cache;
 }
 
@@ -55,14 +52,14 @@ void cache_return_leases(struct cache *cache)
 void cache_release(struct cache *cache)
 {
     cache_return_leases(cache);
-    lock_take(&caches.lock);
+    lock_take(&all_caches.lock);
     cache->in_use = false;
-    lock_drop(&caches.lock);
+    lock_drop(&all_caches.lock);
 }
 
 void cache_release_all_but(const struct cache *mine)
 {
-    for (struct cache *c = caches.first; c != NULL; c = c->next) {
+    for (struct cache *c = all_caches.first; c != NULL; c = c->next) {
         if (c != mine && c->in_use)
             cache_release(c);
     }
@@ -70,10 +67,10 @@ void cache_release_all_but(const struct cache *mine)
 
 void cache_visit(void (*visit)(struct cache *cache, void *arg), void *arg)
 {
-    lock_take(&caches.lock);
-    for (struct cache *c = caches.first; c != NULL; c = c->next)
+    lock_take(&all_caches.lock);
+    for (struct cache *c = all_caches.first; c != NULL; c = c->next)
         visit(c, arg);
-    lock_drop(&caches.lock);
+    lock_drop(&all_caches.lock);
 }
 
 static int check_mask(const struct bin *bin, const struct slab *s, unsigned first)
@@ -128,28 +125,28 @@ static int check_sole_leases(const struct cache *cache)
 int cache_check_all(void)
 {
     int broken = 0;
-    lock_take(&caches.lock);
-    for (const struct cache *cache = caches.first; cache != NULL && broken == 0;
+    lock_take(&all_caches.lock);
+    for (const struct cache *cache = all_caches.first; cache != NULL && broken == 0;
          cache = cache->next) {
         broken = cache_check(cache);
         if (broken == 0)
             broken = check_sole_leases(cache);
     }
-    lock_drop(&caches.lock);
+    lock_drop(&all_caches.lock);
     return broken;
 }
 
 void cache_fork_prepare(void)
 {
-    lock_take(&caches.lock);
+    lock_take(&all_caches.lock);
 }
 
 void cache_fork_parent(void)
 {
-    lock_drop(&caches.lock);
+    lock_drop(&all_caches.lock);
 }
 
 void cache_fork_child(void)
 {
-    lock_init(&caches.lock, RANK_CACHES);
+    lock_init(&all_caches.lock, RANK_CACHES);
 }

@@ -16,6 +16,7 @@
 #ifndef RATION_CACHE_CACHE_H
 #define RATION_CACHE_CACHE_H
 
+#include "os/lock.h"
 #include "slab/slab.h"
 
 struct bin {
@@ -42,6 +43,14 @@ struct cache {
     uint8_t number;     /* tells the lessee of a slab, mostly: 255 numbers go round */
     bool in_use;        /* by a living thread */
 };
+
+/* All caches ever made, in use or waiting for a thread. Who only looks may follow `next` without the
+ * lock: the list grows at its head, and records of caches stay. */
+struct cache_list {
+    struct lock lock;
+    struct cache *first;
+};
+extern struct cache_list all_caches HIDDEN;
 
 /* The calling thread's cache: its own, or one of these two, whose masks are empty for ever. */
 extern THREAD_LOCAL struct cache *my_cache HIDDEN;
