@@ -10,59 +10,10 @@
  * A slab has a twelfth of the slots that its class uses already, so what a class may hold in vain
  * stays small beside what it uses; a program with three objects of a class does not pay for 64.
  */
-#include "engine.h"
+#include "slab.h"
 #include "memory.h"
 #include <stdlib.h>
 #include <string.h>
-
-enum {
-    grain_shift = 7,
-    grain_bytes = 1 << grain_shift,
-    most_small = 1024,
-    n_classes = 32,
-    large_class = n_classes,
-    most_slots = 64,
-    growth_share = 12,          /* a new slab has one in so many of the class's live slots */
-    least_slab_bytes = 512,     /* below that, records would cost too much */
-    n_exact = 64,               /* lists of free runs of exactly so many grains */
-    n_lists = n_exact + 8 * 40, /* then 8 per doubling */
-    record_bytes = 24,          /* what a record costs a real heap: start, class, count, bitmap */
-};
-
-/* A run in use: a slab, or one large block (class large_class). */
-struct record {
-    struct record *next; /* among slabs of the class with a free slot */
-    struct record *previous;
-    struct record *next_in_bucket;
-    size_t first_grain;
-    size_t n_grains;
-    uint64_t free_slots; /* bit per slot */
-    uint32_t class;
-    uint32_t n_slots;
-};
-
-/* A free run keeps its own description at its start and its length in its last 8 bytes. */
-struct free_run {
-    struct free_run *next;
-    struct free_run *previous;
-    size_t n_grains;
-};
-
-struct slab_heap {
-    struct engine engine;
-    char *base;
-    size_t n_grains;  /* up to the break */
-    uint64_t *begins; /* bit per grain */
-    uint64_t *edge_is_live;
-    size_t words;
-    struct free_run *lists[n_lists];
-    uint64_t nonempty[(n_lists + 63) / 64];
-    struct record *partial[n_classes]; /* slabs with a free slot, last used first */
-    size_t live_slots[n_classes];
-    struct record **buckets; /* records by first grain */
-    size_t n_buckets;
-    size_t n_records;
-};
 
 static struct slab_heap *slab_of(const struct ration_heap *heap)
 {
@@ -85,208 +36,6 @@ static size_t class_bytes(unsigned class)
     if (class < 16)
         return 16 * ((size_t) class + 1);
     return class < 24 ? 256 + 32 * ((size_t) class - 15) : 512 + 64 * ((size_t) class - 23);
-}
-
-/* ---- bits per grain ---------------------------------------------------------------------- */
-
-static bool has_bit(const uint64_t *bits, size_t index)
-{
-    return (bits[index / 64] >> (index % 64) & 1) != 0;
-}
-
-static void set_bit(uint64_t *bits, size_t index, bool value)
-{
-    if (value)
-        bits[index / 64] |= UINT64_C(1) << (index % 64);
-    else
-        bits[index / 64] &= ~(UINT64_C(1) << (index % 64));
-}
-
-static void mark_run(struct slab_heap *slab, size_t first, size_t n, bool live)
-{
-    set_bit(slab->begins, first, live);
-    set_bit(slab->edge_is_live, first, live);
-    set_bit(slab->edge_is_live, first + n - 1, live);
-}
-
-static char *grain_address(const struct slab_heap *slab, size_t grain)
-{
-    return slab->base + (grain << grain_shift);
-}
-
-/* ---- free runs --------------------------------------------------------------------------- */
-
-static unsigned list_for(size_t n_grains)
-{
-    if (n_grains < n_exact)
-        return (unsigned)n_grains;
-    const unsigned log = 63 - (unsigned)__builtin_clzll(n_grains);
-    return n_exact + 8 * (log - 6) + (unsigned)(n_grains >> (log - 3) & 7);
-}
-
-static void insert_run(struct slab_heap *slab, size_t first, size_t n_grains)
-{
-    struct free_run *run = (struct free_run *)grain_address(slab, first);
-    const unsigned list = list_for(n_grains);
-    const size_t bytes = n_grains << grain_shift;
-    *run = (struct free_run){.next = slab->lists[list], .n_grains = n_grains};
-    memcpy((char *)run + bytes - sizeof n_grains, &n_grains, sizeof n_grains);
-    if (run->next != NULL)
-        run->next->previous = run;
-    slab->lists[list] = run;
-    slab->nonempty[list / 64] |= UINT64_C(1) << (list % 64);
-    engine_event(&slab->engine, RATION_EVENT_INSERT, list, run, NULL, bytes);
-}
-
-static void remove_run(struct slab_heap *slab, struct free_run *run)
-{
-    const unsigned list = list_for(run->n_grains);
-    if (run->previous != NULL)
-        run->previous->next = run->next;
-    else
-        slab->lists[list] = run->next;
-    if (run->next != NULL)
-        run->next->previous = run->previous;
-    if (slab->lists[list] == NULL)
-        slab->nonempty[list / 64] &= ~(UINT64_C(1) << (list % 64));
-    engine_event(&slab->engine, RATION_EVENT_REMOVE, list, run, NULL, run->n_grains << grain_shift);
-}
-
-/* The smallest free run of `list` with enough grains. */
-static struct free_run *search_list(struct slab_heap *slab, unsigned list, size_t wanted)
-{
-    struct free_run *best = NULL;
-    engine_turn(&slab->engine, list);
-    for (struct free_run *run = slab->lists[list]; run != NULL; run = run->next) {
-        engine_examine(&slab->engine, run, run->n_grains << grain_shift);
-        if (run->n_grains >= wanted && (best == NULL || run->n_grains < best->n_grains))
-            best = run;
-        if (best != NULL && best->n_grains == wanted)
-            break;
-    }
-    return best;
-}
-
-static struct free_run *search(struct slab_heap *slab, size_t wanted)
-{
-    const unsigned start = list_for(wanted);
-    for (unsigned word = start / 64; word < sizeof slab->nonempty / sizeof slab->nonempty[0];
-         word++) {
-        uint64_t left = slab->nonempty[word];
-        if (word == start / 64)
-            left &= ~UINT64_C(0) << (start % 64);
-        for (; left != 0; left &= left - 1) {
-            struct free_run *run =
-                search_list(slab, word * 64 + (unsigned)__builtin_ctzll(left), wanted);
-            if (run != NULL)
-                return run;
-        }
-    }
-    return NULL;
-}
-
-static void extend_tables(struct slab_heap *slab, size_t n_grains)
-{
-    const size_t words = n_grains / 64 + 1;
-    if (words <= slab->words)
-        return;
-    const size_t more = words + words / 2;
-    slab->begins = lab_resize(slab->begins, more, sizeof *slab->begins);
-    slab->edge_is_live = lab_resize(slab->edge_is_live, more, sizeof *slab->edge_is_live);
-    memset(slab->begins + slab->words, 0, (more - slab->words) * sizeof *slab->begins);
-    memset(slab->edge_is_live + slab->words, 0, (more - slab->words) * sizeof(uint64_t));
-    slab->words = more;
-}
-
-/* The free run that ends at grain `end`, or NULL. */
-static struct free_run *run_before(const struct slab_heap *slab, size_t end)
-{
-    if (end == 0 || has_bit(slab->edge_is_live, end - 1))
-        return NULL;
-    size_t n_grains;
-    memcpy(&n_grains, grain_address(slab, end) - sizeof n_grains, sizeof n_grains);
-    return (struct free_run *)grain_address(slab, end - n_grains);
-}
-
-/* More grains from the break, exactly what is missing behind a free run at the end. The result is
- * a free run in no list. */
-static struct free_run *grow(struct slab_heap *slab, size_t wanted)
-{
-    struct free_run *last = run_before(slab, slab->n_grains);
-    const size_t have = last != NULL ? last->n_grains : 0;
-    const size_t more = wanted - have;
-    char *from = space_move_break(slab->engine.space, (intptr_t)(more << grain_shift));
-    if (from == (char *)-1)
-        return NULL;
-    if (last != NULL)
-        remove_run(slab, last);
-    slab->engine.stats.n_grows++;
-    engine_event(&slab->engine, RATION_EVENT_GROW, 0, from, NULL, more << grain_shift);
-    space_charge_table(slab->engine.space,
-                       (intptr_t)((slab->n_grains + more) / 4 - slab->n_grains / 4));
-    struct free_run *run = last != NULL ? last : (struct free_run *)from;
-    run->n_grains = wanted;
-    slab->n_grains += more;
-    extend_tables(slab, slab->n_grains);
-    return run;
-}
-
-/* `n_grains` in use from now on, their first address a multiple of `alignment`. Returns the first
- * grain, or SIZE_MAX. */
-static size_t take_run(struct slab_heap *slab, size_t n_grains, size_t alignment)
-{
-    const size_t wanted = n_grains + (alignment > grain_bytes ? alignment >> grain_shift : 0);
-    struct free_run *run = search(slab, wanted);
-    if (run != NULL)
-        remove_run(slab, run);
-    else
-        run = grow(slab, wanted);
-    if (run == NULL)
-        return SIZE_MAX;
-    const size_t found = run->n_grains;
-    const char *aligned = (const char *)align_up((uintptr_t)run, alignment);
-    size_t first = (size_t)((char *)run - slab->base) >> grain_shift;
-    const size_t lead = (size_t)(aligned - (char *)run) >> grain_shift;
-    const size_t tail = found - lead - n_grains;
-    if (lead > 0)
-        insert_run(slab, first, lead);
-    first += lead;
-    if (tail > 0) {
-        slab->engine.stats.n_splits++;
-        engine_event(&slab->engine, RATION_EVENT_SPLIT, 0, grain_address(slab, first),
-                     grain_address(slab, first + n_grains), (n_grains + tail) << grain_shift);
-        insert_run(slab, first + n_grains, tail);
-    }
-    mark_run(slab, first, n_grains, true);
-    return first;
-}
-
-static void note_merge(struct slab_heap *slab, size_t first, size_t second, size_t n_grains)
-{
-    slab->engine.steps++;
-    slab->engine.stats.n_merges++;
-    engine_event(&slab->engine, RATION_EVENT_MERGE, 0, grain_address(slab, first),
-                 grain_address(slab, second), n_grains << grain_shift);
-}
-
-static void give_run(struct slab_heap *slab, size_t first, size_t n_grains)
-{
-    mark_run(slab, first, n_grains, false);
-    const size_t end = first + n_grains;
-    if (end < slab->n_grains && !has_bit(slab->edge_is_live, end)) {
-        struct free_run *above = (struct free_run *)grain_address(slab, end);
-        remove_run(slab, above);
-        n_grains += above->n_grains;
-        note_merge(slab, first, end, n_grains);
-    }
-    struct free_run *below = run_before(slab, first);
-    if (below != NULL) {
-        remove_run(slab, below);
-        n_grains += below->n_grains;
-        note_merge(slab, first - below->n_grains, first, n_grains);
-        first -= below->n_grains;
-    }
-    insert_run(slab, first, n_grains);
 }
 
 /* ---- records ----------------------------------------------------------------------------- */
@@ -348,7 +97,7 @@ static void close_record(struct slab_heap *slab, struct record *record)
 static struct record *record_at(const struct slab_heap *slab, const void *address)
 {
     size_t grain = (size_t)((const char *)address - slab->base) >> grain_shift;
-    while (!has_bit(slab->begins, grain))
+    while (!slab_has_bit(slab->begins, grain))
         grain--;
     struct record *record = slab->buckets[bucket_of(slab, grain)];
     while (record->first_grain != grain)
@@ -388,23 +137,6 @@ static size_t grains_for(unsigned class, uint32_t slots)
     return align_up(slots * class_bytes(class), grain_bytes) >> grain_shift;
 }
 
-/* The largest free run below `most` grains that has at least `least`, or NULL. */
-static struct free_run *search_below(struct slab_heap *slab, size_t most, size_t least)
-{
-    const unsigned start = list_for(most);
-    for (unsigned word = start / 64 + 1; word-- > 0;) {
-        uint64_t left = slab->nonempty[word];
-        if (word == start / 64)
-            left &= (UINT64_C(1) << (start % 64)) - 1;
-        if (left == 0)
-            continue;
-        const unsigned list = word * 64 + 63 - (unsigned)__builtin_clzll(left);
-        engine_turn(&slab->engine, list);
-        return slab->lists[list]->n_grains >= least ? slab->lists[list] : NULL;
-    }
-    return NULL;
-}
-
 /* Fewer slots than planned if that saves the heap from growing: a hole that holds some is used, as
  * a whole, before the break moves. */
 static uint32_t slots_for_next_slab(struct slab_heap *slab, unsigned class)
@@ -412,10 +144,10 @@ static uint32_t slots_for_next_slab(struct slab_heap *slab, unsigned class)
     const size_t least = 1 + (least_slab_bytes - 1) / class_bytes(class);
     size_t planned = slab->live_slots[class] / growth_share;
     planned = planned < least ? least : planned > most_slots ? most_slots : planned;
-    if (search(slab, grains_for(class, (uint32_t)planned)) != NULL)
+    if (runs_search(slab, grains_for(class, (uint32_t)planned)) != NULL)
         return (uint32_t)planned;
-    const struct free_run *hole = search_below(slab, grains_for(class, (uint32_t)planned),
-                                               grains_for(class, (uint32_t)least));
+    const struct free_run *hole = runs_search_below(slab, grains_for(class, (uint32_t)planned),
+                                                    grains_for(class, (uint32_t)least));
     if (hole == NULL)
         return (uint32_t)planned;
     return (uint32_t)((hole->n_grains << grain_shift) / class_bytes(class));
@@ -425,7 +157,7 @@ static struct record *open_slab(struct slab_heap *slab, unsigned class)
 {
     const uint32_t slots = slots_for_next_slab(slab, class);
     const size_t grains = grains_for(class, slots);
-    const size_t first = take_run(slab, grains, grain_bytes);
+    const size_t first = runs_take(slab, grains, grain_bytes);
     if (first == SIZE_MAX)
         return NULL;
     struct record *record = open_record(slab, first, grains, class);
@@ -450,17 +182,17 @@ static void *take_slot(struct slab_heap *slab, unsigned class)
     slab->live_slots[class]++;
     if (record->free_slots == 0)
         drop_partial(slab, record);
-    return grain_address(slab, record->first_grain) + slot * class_bytes(class);
+    return slab_grain_address(slab, record->first_grain) + slot * class_bytes(class);
 }
 
 static void *take_large(struct slab_heap *slab, size_t size, size_t alignment)
 {
     const size_t grains = (size >> grain_shift) + ((size & (grain_bytes - 1)) != 0);
-    const size_t first = take_run(slab, grains, alignment > grain_bytes ? alignment : grain_bytes);
+    const size_t first = runs_take(slab, grains, alignment > grain_bytes ? alignment : grain_bytes);
     if (first == SIZE_MAX)
         return NULL;
     open_record(slab, first, grains, large_class);
-    return grain_address(slab, first);
+    return slab_grain_address(slab, first);
 }
 
 static void *slab_alloc(struct ration_heap *heap, size_t size, size_t alignment)
@@ -486,7 +218,8 @@ static void *slab_alloc(struct ration_heap *heap, size_t size, size_t alignment)
 
 static void give_slot(struct slab_heap *slab, struct record *record, const void *block)
 {
-    const size_t offset = (size_t)((const char *)block - grain_address(slab, record->first_grain));
+    const size_t offset =
+        (size_t)((const char *)block - slab_grain_address(slab, record->first_grain));
     const uint64_t all = ~UINT64_C(0) >> (64 - record->n_slots);
     if (record->free_slots == 0)
         push_partial(slab, record);
@@ -496,7 +229,7 @@ static void give_slot(struct slab_heap *slab, struct record *record, const void 
     if (record->free_slots != all)
         return;
     drop_partial(slab, record);
-    give_run(slab, record->first_grain, record->n_grains);
+    runs_give(slab, record->first_grain, record->n_grains);
     close_record(slab, record);
 }
 
@@ -508,7 +241,7 @@ static void slab_free(struct ration_heap *heap, void *block)
     engine_begin(&slab->engine);
     engine_event(&slab->engine, RATION_EVENT_RELEASE, 0, block, NULL, usable);
     if (record->class == large_class) {
-        give_run(slab, record->first_grain, record->n_grains);
+        runs_give(slab, record->first_grain, record->n_grains);
         close_record(slab, record);
     } else {
         give_slot(slab, record, block);
@@ -526,23 +259,23 @@ static bool extend_large(struct slab_heap *slab, struct record *record, size_t m
 {
     const size_t end = record->first_grain + record->n_grains;
     struct free_run *above = NULL;
-    if (end < slab->n_grains && has_bit(slab->edge_is_live, end))
+    if (end < slab->n_grains && slab_has_bit(slab->edge_is_live, end))
         return false;
     if (end < slab->n_grains)
-        above = (struct free_run *)grain_address(slab, end);
+        above = (struct free_run *)slab_grain_address(slab, end);
     const bool is_last = end + (above != NULL ? above->n_grains : 0) == slab->n_grains;
     if ((above == NULL || above->n_grains < more) && !is_last)
         return false;
     if (above != NULL && above->n_grains >= more)
-        remove_run(slab, above);
-    else if ((above = grow(slab, more)) == NULL)
+        runs_remove(slab, above);
+    else if ((above = runs_grow(slab, more)) == NULL)
         return false;
     const size_t found = above->n_grains;
-    mark_run(slab, record->first_grain, record->n_grains, false);
+    runs_mark(slab, record->first_grain, record->n_grains, false);
     record->n_grains += more;
-    mark_run(slab, record->first_grain, record->n_grains, true);
+    runs_mark(slab, record->first_grain, record->n_grains, true);
     if (found > more)
-        insert_run(slab, end + more, found - more);
+        runs_insert(slab, end + more, found - more);
     return true;
 }
 
@@ -551,10 +284,10 @@ static void shrink_large(struct slab_heap *slab, struct record *record, size_t n
     const size_t rest = record->n_grains - n_grains;
     if (rest == 0)
         return;
-    mark_run(slab, record->first_grain, record->n_grains, false);
+    runs_mark(slab, record->first_grain, record->n_grains, false);
     record->n_grains = n_grains;
-    mark_run(slab, record->first_grain, n_grains, true);
-    give_run(slab, record->first_grain + n_grains, rest);
+    runs_mark(slab, record->first_grain, n_grains, true);
+    runs_give(slab, record->first_grain + n_grains, rest);
 }
 
 static void *slab_try_resize(struct ration_heap *heap, void *block, size_t size)
@@ -582,7 +315,7 @@ static void *slab_try_resize(struct ration_heap *heap, void *block, size_t size)
 static int walk_slab(const struct slab_heap *slab, const struct record *record,
                      ration_walk_fn *visit, void *context)
 {
-    char *from = grain_address(slab, record->first_grain);
+    char *from = slab_grain_address(slab, record->first_grain);
     const size_t bytes = record->n_grains << grain_shift;
     if (record->class == large_class)
         return engine_visit(visit, context, from, bytes, 0, RATION_BLOCK_LIVE);
@@ -603,8 +336,8 @@ static int slab_walk(const struct ration_heap *heap, ration_walk_fn *visit, void
     const struct slab_heap *slab = slab_of(heap);
     int ended = 0;
     for (size_t grain = 0; grain < slab->n_grains && ended == 0;) {
-        char *at = grain_address(slab, grain);
-        if (has_bit(slab->begins, grain)) {
+        char *at = slab_grain_address(slab, grain);
+        if (slab_has_bit(slab->begins, grain)) {
             const struct record *record = record_at(slab, at);
             ended = walk_slab(slab, record, visit, context);
             grain += record->n_grains;
@@ -649,7 +382,7 @@ static int slab_open(struct lab_heap *lab, const struct lab_choices *choices,
     (void)message;
     struct slab_heap *slab = engine_open(lab, sizeof *slab, &ops, 16, observe, context);
     slab->base = lab->space.brk.start;
-    extend_tables(slab, 1);
+    runs_extend_tables(slab, 1);
     return 0;
 }
 
