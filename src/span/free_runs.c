@@ -199,7 +199,38 @@ static size_t units_below(size_t page)
     return ((page << page_shift) + UNIT_BYTES - 1) >> UNIT_SHIFT;
 }
 
-bool frontier_take(size_t pages, size_t align_pages, size_t *first)
+/* Moves the frontier to page `next`, from which on `pages` pages are mapped now. What was mapped before it stays, as a
+ * free run; what lies between is somebody else's and has no tags. */
+static void jump_to(size_t next, size_t pages)
+{
+    size_t first = span.frontier;
+    size_t had = span.mapped;
+    span.mapped = next + pages;
+    span.skipped += next - had;
+    atomic_store_release(&span.frontier, next);
+    if (had > first)
+        free_run_add(first, had - first, RUN_CLEAN, 0);
+}
+
+/* Nothing can be mapped at the frontier: if somebody else's mapping lies there, not memory is out but this place. Looks
+ * farther and farther ahead for `pages` pages. In a reservation there is nobody else. */
+static bool skip_foreign(size_t pages)
+{
+    size_t limit = (window.unit_limit << UNIT_SHIFT) >> page_shift;
+    for (size_t ahead = MIB(1); !window.reserved && ahead <= MIB(256); ahead *= 4) {
+        size_t next = page_aligned(span.mapped + pages_for(ahead), pages_for(UNIT_BYTES));
+        size_t end = next + pages;
+        if (end > limit || !span_prepare_records(end) || !window_cover(units_below(end), span.no_slab))
+            return false;
+        if (window_map(address_of(next), pages << page_shift)) {
+            jump_to(next, pages);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool take_at_frontier(size_t pages, size_t align_pages, size_t *first)
 {
     size_t start = page_aligned(span.frontier, align_pages);
     size_t end = start + pages;
@@ -212,4 +243,16 @@ bool frontier_take(size_t pages, size_t align_pages, size_t *first)
         free_run_add(gap_first, start - gap_first, RUN_CLEAN, 0);
     *first = start;
     return true;
+}
+
+bool frontier_take(size_t pages, size_t align_pages, size_t *first)
+{
+    return take_at_frontier(pages, align_pages, first) ||
+           (skip_foreign(pages + align_pages - 1) && take_at_frontier(pages, align_pages, first));
+}
+
+bool frontier_extend(size_t pages)
+{
+    size_t first;
+    return take_at_frontier(pages, 1, &first);
 }

@@ -121,9 +121,8 @@ size_t span_release(uintptr_t address, enum run_kind use)
 /* Takes up to `pages` pages that follow page `end`, whatever kind of free they are. Returns how many. */
 static size_t take_following(size_t end, size_t pages)
 {
-    size_t unused;
     if (end == span.frontier)
-        return frontier_take(pages, 1, &unused) ? pages : 0;
+        return frontier_extend(pages) ? pages : 0;
     uint64_t tag = tag_at(end);
     if (!kind_is_free(tag_kind(tag)))
         return 0;

@@ -22,7 +22,8 @@ struct span_state {
     struct run *spare;                /* unused records */
     size_t spare_count;
     size_t frontier; /* pages below it belong to some run */
-    size_t mapped;   /* pages below it were mapped once; >= frontier */
+    size_t mapped;   /* pages below it were mapped once, but for the skipped ones; >= frontier */
+    size_t skipped;  /* pages below the frontier that somebody else keeps from us */
     size_t pages[RUN_KIND_COUNT];
     size_t runs[RUN_KIND_COUNT];
     uint64_t *tags[CHUNK_COUNT];
@@ -100,5 +101,7 @@ void free_run_carve(struct run *r, size_t first, size_t pages);
 bool map_void(size_t first, size_t pages);
 /* Moves the frontier so that [*first, *first + pages) aligned to align_pages lies below it, mapped and zero. */
 bool frontier_take(size_t pages, size_t align_pages, size_t *first);
+/* The same for exactly the pages at the frontier: never beyond what somebody else mapped. */
+bool frontier_extend(size_t pages);
 
 #endif

@@ -62,7 +62,7 @@ void span_count(struct span_counts *counts)
         counts->runs[k] = span.runs[k];
     }
     counts->frontier_bytes = span.frontier << page_shift;
-    counts->mapped_bytes = span.mapped << page_shift;
+    counts->mapped_bytes = (span.mapped - span.skipped) << page_shift;
     lock_drop(&span.lock);
 }
 
