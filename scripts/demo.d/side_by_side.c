@@ -423,7 +423,7 @@ int main(int argc, char **argv)
     alarm(LIMIT_SECONDS);
     check_library(settings.library);
     const char *const libraries[N_SIDES] = {NULL, settings.library};
-    struct figures best[N_SIDES];
+    struct figures best[N_SIDES] = {{0}};
     for (long round = 0; round < settings.n_rounds; round++) {
         for (int side = 0; side < N_SIDES; side++) {
             struct figures f = run_once(&settings, libraries[side], round == 0);

@@ -107,6 +107,7 @@ bool window_map(uintptr_t start, size_t bytes)
 
 bool window_cover(size_t units, struct slab *no_slab)
 {
+    // NOLINTNEXTLINE(bugprone-sizeof-expression): the map holds pointers
     if (units > window.unit_limit || !area_reach(&map_area, units * sizeof *window.map))
         return false;
     for (size_t u = window.unit_count; u < units; u++)

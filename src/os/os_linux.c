@@ -143,14 +143,14 @@ static int64_t linux_read_file(const char *path, char *buffer, size_t n)
 
 static bool linux_huge_pages_unasked(void)
 {
-    char text[64];
+    char text[64] = "";
     int64_t n = linux_read_file("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text);
     return n > 2 && text[0] == '[' && text[1] == 'a';
 }
 
 static size_t linux_address_space_limit(void)
 {
-    struct rlimit64 limit;
+    struct rlimit64 limit = {0, 0};
     long r = syscall6(SYS_prlimit64, 0, RLIMIT_AS, 0, (long)&limit, 0, 0);
     if (syscall_failed(r) || limit.rlim_cur == RLIM64_INFINITY)
         return SIZE_MAX;
