@@ -91,7 +91,7 @@ static size_t purge_runs(const struct pass *pass)
         now = span_purge(pass->now_ms, pass->age_ms, RUN_PAGES_MAX);
         lock_drop(&purge.pass_lock);
         pages += now;
-    } while (now >= RUN_PAGES_MAX);
+    } while (now != 0); /* a batch is bounded by runs as well as by pages */
     return pages << page_shift;
 }
 

@@ -2,54 +2,70 @@
 #include "inspect/glibc_stats.h"
 
 #include "conf/conf.h"
-#include "inspect/tally.h"
-#include "os/os.h"
+#include "inspect/ledger.h"
 
 #include <errno.h>
+
+static size_t part_bytes(const struct ration_stats *s, enum ration_part part)
+{
+    return s->parts[part].mapped_bytes;
+}
+
+static size_t used_bytes(const struct ration_stats *s)
+{
+    return part_bytes(s, RATION_PART_LIVE_SMALL) + part_bytes(s, RATION_PART_LIVE_LARGE);
+}
+
+static size_t free_slots(const struct ration_class_stats *k)
+{
+    return k->slots - k->live;
+}
 
 /* hblks: large blocks. uordblks + fordblks = arena: everything mapped that can hold blocks. */
 struct mallinfo2 stats_mallinfo2(void)
 {
-    struct tally t;
-    tally_take(&t);
-    size_t used = t.small_live_bytes + t.large_live_bytes;
+    struct ration_stats s;
+    ledger_take_own(&s, false);
+    size_t chunks = s.free_runs;
+    for (unsigned c = 0; c < CLASS_COUNT; c++)
+        chunks += free_slots(&s.classes[c]);
     return (struct mallinfo2){
-        .arena = t.mapped_bytes,
-        .ordblks = (t.slab_bytes - t.small_live_bytes) / GRAIN != 0,
-        .hblks = t.large_blocks,
-        .hblkhd = t.large_live_bytes,
-        .uordblks = used,
-        .fordblks = t.mapped_bytes - used,
-        .keepcost = t.dirty_bytes,
+        .arena = ledger_heap_bytes(&s),
+        .ordblks = chunks,
+        .hblks = s.live_large_blocks,
+        .hblkhd = part_bytes(&s, RATION_PART_LIVE_LARGE),
+        .uordblks = used_bytes(&s),
+        .fordblks = ledger_heap_bytes(&s) - used_bytes(&s),
+        .keepcost = part_bytes(&s, RATION_PART_DIRTY),
     };
 }
 
-static void print_sizes(FILE *stream, const struct tally *t)
+static void print_sizes(FILE *stream, const struct ration_stats *s)
 {
     fputs("<sizes>\n", stream);
     for (unsigned c = 0; c < CLASS_COUNT; c++) {
-        const struct class_tally *k = &t->classes[c];
-        size_t size = size_classes[c].size;
-        size_t from = c == 0 ? 1 : size_classes[c - 1].size + 1;
-        if (k->slots != k->live)
+        const struct ration_class_stats *k = &s->classes[c];
+        size_t from = c == 0 ? 1 : s->classes[c - 1].slot_bytes + 1;
+        if (free_slots(k) != 0)
             fprintf(stream, "  <size from=\"%zu\" to=\"%zu\" total=\"%zu\" count=\"%zu\"/>\n", from,
-                    size, (k->slots - k->live) * size, k->slots - k->live);
+                    k->slot_bytes, free_slots(k) * k->slot_bytes, free_slots(k));
     }
     fputs("</sizes>\n", stream);
 }
 
-static void print_classes(FILE *stream, const struct tally *t)
+static void print_classes(FILE *stream, const struct ration_stats *s)
 {
     fputs("<ration>\n", stream);
     for (unsigned c = 0; c < CLASS_COUNT; c++) {
-        const struct class_tally *k = &t->classes[c];
+        const struct ration_class_stats *k = &s->classes[c];
         if (k->slabs != 0)
-            fprintf(stream, "  <class size=\"%u\" slabs=\"%zu\" slots=\"%zu\" live=\"%zu\"/>\n",
-                    size_classes[c].size, k->slabs, k->slots, k->live);
+            fprintf(stream, "  <class size=\"%zu\" slabs=\"%zu\" slots=\"%zu\" live=\"%zu\"/>\n",
+                    k->slot_bytes, k->slabs, k->slots, k->live);
     }
     fprintf(stream,
             "  <runs dirty=\"%zu\" clean=\"%zu\" void=\"%zu\" records=\"%zu\"/>\n</ration>\n",
-            t->dirty_bytes, t->clean_bytes, t->void_bytes, t->record_bytes);
+            part_bytes(s, RATION_PART_DIRTY), part_bytes(s, RATION_PART_CLEAN), s->unmapped_bytes,
+            part_bytes(s, RATION_PART_TABLES));
 }
 
 int stats_malloc_info(int options, FILE *stream)
@@ -58,30 +74,30 @@ int stats_malloc_info(int options, FILE *stream)
         errno = EINVAL;
         return -1;
     }
-    struct tally t;
-    tally_take(&t);
-    size_t used = t.small_live_bytes + t.large_live_bytes;
+    struct ration_stats s;
+    ledger_take_own(&s, false);
+    size_t heap = ledger_heap_bytes(&s);
     fputs("<malloc version=\"1\">\n<heap nr=\"0\">\n", stream);
-    print_sizes(stream, &t);
+    print_sizes(stream, &s);
     fputs("</heap>\n", stream);
     fputs("<total type=\"fast\" count=\"0\" size=\"0\"/>\n", stream);
-    fprintf(stream, "<total type=\"rest\" count=\"1\" size=\"%zu\"/>\n", t.mapped_bytes - used);
-    fprintf(stream, "<total type=\"mmap\" count=\"%zu\" size=\"%zu\"/>\n", t.large_blocks,
-            t.large_live_bytes);
-    fprintf(stream, "<system type=\"current\" size=\"%zu\"/>\n", t.mapped_bytes);
-    fprintf(stream, "<system type=\"max\" size=\"%zu\"/>\n", t.mapped_bytes + t.void_bytes);
-    fprintf(stream, "<aspace type=\"total\" size=\"%zu\"/>\n", t.mapped_bytes);
-    fprintf(stream, "<aspace type=\"mprotect\" size=\"%zu\"/>\n", t.mapped_bytes);
-    print_classes(stream, &t);
+    fprintf(stream, "<total type=\"rest\" count=\"1\" size=\"%zu\"/>\n", heap - used_bytes(&s));
+    fprintf(stream, "<total type=\"mmap\" count=\"%zu\" size=\"%zu\"/>\n", s.live_large_blocks,
+            part_bytes(&s, RATION_PART_LIVE_LARGE));
+    fprintf(stream, "<system type=\"current\" size=\"%zu\"/>\n", heap);
+    fprintf(stream, "<system type=\"max\" size=\"%zu\"/>\n", heap + s.unmapped_bytes);
+    fprintf(stream, "<aspace type=\"total\" size=\"%zu\"/>\n", heap);
+    fprintf(stream, "<aspace type=\"mprotect\" size=\"%zu\"/>\n", heap);
+    print_classes(stream, &s);
     fputs("</malloc>\n", stream);
     return 0;
 }
 
 void stats_print(void)
 {
-    struct tally t;
-    tally_take(&t);
-    tally_print(&t, os->write_error);
+    struct ration_stats s;
+    ration_stats_read(&s);
+    ration_stats_write_text(&s, 2);
 }
 
 __attribute__((destructor)) static void print_at_exit(void)

@@ -8,7 +8,7 @@
 #include "core/fast_path.h"
 #include "core/life.h"
 #include "inspect/glibc_stats.h"
-#include "inspect/tally.h"
+#include "inspect/walk.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -327,7 +327,7 @@ WEAK_EXPORT void sdallocx(void *p, size_t n, int flags)
 EXPORT int malloc_iterate(uintptr_t base, size_t bytes, void (*visit)(uintptr_t, size_t, void *),
                           void *arg)
 {
-    tally_visit_blocks(base, bytes, visit, arg);
+    walk_blocks(base, bytes, visit, arg);
     return 0;
 }
 

@@ -2,7 +2,7 @@
 
 #include "cache/cache.h"
 #include "conf/conf.h"
-#include "inspect/tally.h"
+#include "inspect/walk.h"
 #include "slab/shelf.h"
 #include "span/span.h"
 
@@ -98,7 +98,7 @@ size_t heap_live_blocks(void)
 {
     size_t n = 0;
     if (window.base != 0)
-        tally_visit_blocks(0, SIZE_MAX, count_block, &n);
+        walk_blocks(0, SIZE_MAX, count_block, &n);
     return n;
 }
 

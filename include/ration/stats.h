@@ -1,0 +1,113 @@
+/* Where the memory of a process is: a ledger that adds up to what the system says, a walk over all
+ * live blocks, and their list.
+ *
+ * For programs that run under libration (preloaded or linked). Nothing here allocates, takes a lock
+ * or stops another thread: the allocator's own records are read as they are. While other threads go
+ * on, each figure is right for some moment of the call; when nobody allocates meanwhile, all are
+ * right together. Safe in a signal handler and after fork. errno is left alone. */
+#ifndef RATION_STATS_H
+#define RATION_STATS_H
+
+#include <ration/heap.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What a byte of the allocator's memory is there for. */
+enum ration_part {
+    RATION_PART_LIVE_SMALL, /* usable bytes of live blocks up to 16 KiB: payload and slack */
+    RATION_PART_LIVE_LARGE, /* the same of larger ones */
+    RATION_PART_HELD_BACK,  /* freed, not to be used again yet (hardening) */
+    RATION_PART_CACHED,     /* free, in the hands of one thread: its next allocations */
+    RATION_PART_FREE,       /* other free slots of slabs */
+    RATION_PART_TAILS,      /* slab ends too short for a slot */
+    RATION_PART_DIRTY,      /* free pages that may hold old data; on their way back to the system */
+    RATION_PART_CLEAN,      /* free pages that cost no memory until they are used again */
+    RATION_PART_FRESH,      /* mapped and never handed out */
+    RATION_PART_TABLES,     /* the allocator's own records */
+    RATION_PART_COUNT
+};
+
+struct ration_memory {
+    size_t mapped_bytes; /* address space with access */
+    size_t
+        resident_bytes; /* of it, what is in memory now; 0 for pages given back or never touched */
+};
+
+/* One size class. Blocks of a class have one usable size. */
+struct ration_class_stats {
+    size_t slot_bytes;
+    size_t slabs;
+    size_t slots;     /* in these slabs */
+    size_t live;      /* slots handed out */
+    size_t cached;    /* free slots that some thread took for its next allocations */
+    size_t held_back; /* freed slots that hardening holds back */
+    size_t resident_bytes;
+};
+
+enum { RATION_CLASS_COUNT = 64 };
+
+/* The ledger. At any time: sum of parts[].resident_bytes == own_bytes, and own_bytes +
+ * not_own_bytes == rss_bytes. */
+struct ration_stats {
+    size_t rss_bytes;       /* memory of the process in pages of its own and shared ones, as
+                              /proc/PID/smaps_rollup says (statm where that is missing); 0: unknown */
+    size_t rss_peak_bytes;  /* its largest value since the program started (VmHWM); 0: unknown */
+    size_t own_bytes;       /* of it, the allocator's */
+    size_t not_own_bytes;   /* of it, the rest: program, libraries, stacks, mappings of others */
+    bool resident_is_known; /* false: the system does not tell; resident_bytes are mapped_bytes */
+    struct ration_memory parts[RATION_PART_COUNT];
+    size_t live_small_blocks;
+    size_t live_large_blocks;
+    size_t unmapped_bytes;     /* addresses without memory, kept for reuse */
+    size_t window_peak_bytes;  /* most addresses ever in use; the high-water mark of all runs */
+    size_t free_runs;          /* of dirty, clean and unmapped pages */
+    size_t largest_free_bytes; /* the longest of them */
+    size_t threads;            /* threads that have a cache */
+    struct ration_class_stats classes[RATION_CLASS_COUNT]; /* ascending */
+};
+
+/* Takes the ledger of this process. Time: about 1 ms for each GiB in use. */
+void ration_stats_read(struct ration_stats *stats);
+
+enum ration_status {
+    RATION_OK,
+    RATION_NO_PROCESS, /* there is none with this number */
+    RATION_DENIED,     /* the system does not let this user read that process */
+    RATION_NOT_LOADED, /* the process does not use the very file that this function comes from */
+    RATION_UNREADABLE  /* its records make no sense: not started yet, or damaged */
+};
+
+/* Takes the ledger of another process, which is not stopped and notices nothing. That process must
+ * use the same file libration.so as the caller. */
+enum ration_status ration_stats_read_process(int pid, struct ration_stats *stats);
+
+/* Write a ledger to a file descriptor: for people, as one JSON object, in the OpenMetrics text
+ * format (1.0). Return 0, or -1 if the descriptor takes no more. */
+int ration_stats_write_text(const struct ration_stats *stats, int fd);
+int ration_stats_write_json(const struct ration_stats *stats, int fd);
+int ration_stats_write_openmetrics(const struct ration_stats *stats, int fd);
+
+/* The part in words, as the text writer prints it ("free slots in slabs"). */
+const char *ration_part_name(enum ration_part part);
+
+/* Calls visit(block, context) for each live block in address order: state RATION_BLOCK_LIVE, bytes
+ * == usable_bytes, requested_bytes where it is recorded, else RATION_UNKNOWN. A block freed or
+ * allocated by another thread meanwhile may be missed or shown; a block that lives all the time is
+ * shown once. Returns what visit returned last: 0 goes on. visit may allocate and free. */
+int ration_malloc_walk(ration_walk_fn *visit, void *context);
+
+/* Prints each live block to stdout: a line for each zone (TINY up to 128 bytes, SMALL up to 1024,
+ * LARGE), one for each block in address order, and the total. Sizes are usable bytes where the
+ * requested size is not recorded. */
+void show_alloc_mem(void);
+
+/* The same with the free slots, the occupancy of each zone, and the first bytes of each block. */
+void show_alloc_mem_ex(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,223 @@
+#define _GNU_SOURCE
+#include "inspect/proc.h"
+
+#include "base/fmt.h"
+#include "os/syscall.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/uio.h>
+
+/* Set by the linker: the first byte of this library, or of the program it is linked into. */
+extern const char __ehdr_start[] HIDDEN;
+
+static long open_process_file(int pid, const char *name)
+{
+    struct text path;
+    text_clear(&path);
+    text_add(&path, "/proc/");
+    if (pid == 0)
+        text_add(&path, "self");
+    else
+        text_add_unsigned(&path, (uint64_t)pid);
+    text_add(&path, "/");
+    text_add(&path, name);
+    text_add_bytes(&path, "", 1);
+    return syscall6(SYS_openat, AT_FDCWD, (long)path.chars, O_RDONLY | O_CLOEXEC, 0, 0, 0);
+}
+
+int proc_open(int pid, const char *name)
+{
+    long fd = open_process_file(pid, name);
+    return fd < 0 ? -1 : (int)fd;
+}
+
+void proc_close(int fd)
+{
+    syscall6(SYS_close, fd, 0, 0, 0, 0, 0);
+}
+
+/* A file line by line; what is longer than the buffer is cut. */
+struct lines {
+    int fd;
+    size_t at, end;
+    char chars[512];
+    char line[256]; /* terminated */
+};
+
+static int next_char(struct lines *l)
+{
+    if (l->at == l->end) {
+        long n = syscall6(SYS_read, l->fd, (long)l->chars, (long)sizeof l->chars, 0, 0, 0);
+        l->at = 0;
+        l->end = n > 0 ? (size_t)n : 0;
+        if (n <= 0)
+            return -1;
+    }
+    return (unsigned char)l->chars[l->at++];
+}
+
+static bool next_line(struct lines *l)
+{
+    size_t n = 0;
+    int c = next_char(l);
+    if (c < 0)
+        return false;
+    for (; c >= 0 && c != '\n'; c = next_char(l)) {
+        if (n < sizeof l->line - 1)
+            l->line[n++] = (char)c;
+    }
+    l->line[n] = '\0';
+    return true;
+}
+
+static bool lines_open(struct lines *l, int pid, const char *name)
+{
+    l->fd = proc_open(pid, name);
+    l->at = 0;
+    l->end = 0;
+    return l->fd >= 0;
+}
+
+/* Reads a number in a base up to 16 and what separates it from the next. */
+static uint64_t read_number(const char **s, unsigned base)
+{
+    uint64_t n = 0;
+    while (**s == ' ' || **s == '\t')
+        ++*s;
+    for (;; ++*s) {
+        char c = **s;
+        unsigned digit = c >= '0' && c <= '9'   ? (unsigned)(c - '0')
+                         : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10
+                                                : 16;
+        if (digit >= base)
+            return n;
+        n = n * base + digit;
+    }
+}
+
+size_t proc_field_bytes(int pid, const char *file, const char *key)
+{
+    struct lines l;
+    size_t bytes = 0;
+    size_t key_chars = strlen(key);
+    if (!lines_open(&l, pid, file))
+        return 0;
+    while (bytes == 0 && next_line(&l)) {
+        const char *value = l.line + key_chars;
+        if (strncmp(l.line, key, key_chars) == 0)
+            bytes = (size_t)read_number(&value, 10) << 10;
+    }
+    proc_close(l.fd);
+    return bytes;
+}
+
+size_t proc_statm_bytes(int pid, unsigned shift)
+{
+    struct lines l;
+    size_t bytes = 0;
+    if (!lines_open(&l, pid, "statm"))
+        return 0;
+    if (next_line(&l)) {
+        const char *s = l.line;
+        read_number(&s, 10);
+        bytes = (size_t)read_number(&s, 10) << shift;
+    }
+    proc_close(l.fd);
+    return bytes;
+}
+
+bool proc_read_memory(int pid, void *to, uintptr_t from, size_t bytes)
+{
+    struct iovec here = {to, bytes};
+    struct iovec there = {(void *)from, bytes};
+    long n = syscall6(SYS_process_vm_readv, pid, (long)&here, 1, (long)&there, 1, 0);
+    return n == (long)bytes;
+}
+
+/* Bit 0 of each byte is the answer; the others are reserved. */
+bool proc_own_resident(uintptr_t start, size_t pages, unsigned shift, unsigned char *present)
+{
+    long r = syscall6(SYS_mincore, (long)start, (long)(pages << shift), (long)present, 0, 0, 0);
+    for (size_t i = 0; r == 0 && i < pages; i++)
+        present[i] &= 1;
+    return r == 0;
+}
+
+bool proc_other_resident(int pagemap_fd, uintptr_t start, size_t pages, unsigned shift,
+                         unsigned char *present)
+{
+    enum { ENTRIES = 64, PRESENT_BIT = 63 };
+    uint64_t entries[ENTRIES];
+    for (size_t i = 0; i < pages; i += ENTRIES) {
+        size_t n = pages - i < ENTRIES ? pages - i : ENTRIES;
+        size_t from = ((start >> shift) + i) * sizeof *entries;
+        long got = syscall6(SYS_pread64, pagemap_fd, (long)entries, (long)(n * sizeof *entries),
+                            (long)from, 0, 0);
+        if (got != (long)(n * sizeof *entries))
+            return false;
+        for (size_t k = 0; k < n; k++)
+            present[i + k] = (unsigned char)(entries[k] >> PRESENT_BIT);
+    }
+    return true;
+}
+
+/* One line of /proc/PID/maps. */
+struct mapping {
+    uintptr_t start;
+    uint64_t offset;
+    uint64_t device; /* major and minor */
+    uint64_t inode;
+};
+
+static struct mapping parse_mapping(const char *s)
+{
+    struct mapping m;
+    m.start = read_number(&s, 16);
+    s++; /* the dash */
+    read_number(&s, 16);
+    s += strcspn(s + 1, " ") + 1; /* the permissions */
+    m.offset = read_number(&s, 16);
+    m.device = read_number(&s, 16) << 32;
+    s++; /* the colon */
+    m.device |= read_number(&s, 16);
+    m.inode = read_number(&s, 10);
+    return m;
+}
+
+static bool find_own(struct mapping *own)
+{
+    struct lines l;
+    bool found = false;
+    if (!lines_open(&l, 0, "maps"))
+        return false;
+    while (!found && next_line(&l)) {
+        *own = parse_mapping(l.line);
+        found = own->start == (uintptr_t)__ehdr_start;
+    }
+    proc_close(l.fd);
+    return found;
+}
+
+enum view_status proc_find_library(int pid, intptr_t *shift)
+{
+    struct mapping own;
+    struct lines l;
+    long fd = open_process_file(pid, "maps");
+    if (fd < 0)
+        return fd == -EACCES || fd == -EPERM ? VIEW_DENIED : VIEW_NO_PROCESS;
+    l.fd = (int)fd;
+    l.at = l.end = 0;
+    enum view_status status = VIEW_NOT_LOADED;
+    bool known = find_own(&own);
+    while (known && status == VIEW_NOT_LOADED && next_line(&l)) {
+        struct mapping m = parse_mapping(l.line);
+        if (m.device == own.device && m.inode == own.inode && m.offset == 0) {
+            *shift = (intptr_t)(m.start - own.start);
+            status = VIEW_OK;
+        }
+    }
+    proc_close(l.fd);
+    return status;
+}
