@@ -95,7 +95,8 @@ static size_t purge_runs(const struct pass *pass)
     return pages << page_shift;
 }
 
-static size_t purge_pass(uint64_t age_ms)
+/* *noted: what was freed since the last pass began; each note is counted once, or twice, never lost. */
+static size_t purge_pass(uint64_t age_ms, size_t *noted)
 {
     uint64_t now = os->now_ms();
     struct pass pass = {.now_ms = now, .age_ms = age_ms};
@@ -103,7 +104,7 @@ static size_t purge_pass(uint64_t age_ms)
     pass.shelf = (struct shelf_pass){
         .number = number == 0 ? 1 : number, .now_ms = (uint32_t)now, .age_ms = (uint32_t)age_ms};
     atomic_store_relaxed(&purge.last_pass_ms, now);
-    atomic_store_relaxed(&purge.noted, 0);
+    *noted = atomic_exchange_acquire(&purge.noted, (size_t)0);
     size_t bytes = 0;
     for (unsigned c = 0; c < CLASS_COUNT; c++)
         bytes += purge_class(c, &pass);
@@ -112,7 +113,8 @@ static size_t purge_pass(uint64_t age_ms)
 
 size_t purge_all(void)
 {
-    return purge_pass(0);
+    size_t noted;
+    return purge_pass(0, &noted);
 }
 
 /* By the third pass in a row that gave nothing back and before which little was freed, all that was free has grown old
@@ -133,8 +135,9 @@ static void helper_main(void *unused)
     for (;;) {
         int delay = conf.purge_delay > 1 ? conf.purge_delay : 2;
         os->wait(&never_woken, 0, delay / 2);
-        size_t noted = atomic_load_relaxed(&purge.noted); /* the pass starts a new count */
-        if (!helper_is_done(&quiet, noted, purge_pass((uint64_t)delay)))
+        size_t noted;
+        size_t given_back = purge_pass((uint64_t)delay, &noted);
+        if (!helper_is_done(&quiet, noted, given_back))
             continue;
         /* Pairs with purge_note: either it sees that nobody serves, or we see what it noted. */
         atomic_exchange_full(&purge.helper_serving, 0U);
@@ -171,7 +174,7 @@ void purge_note(size_t bytes)
     atomic_store_relaxed(&purge.noted, noted);
     if (conf.purge_delay == 0) {
         if (noted >= AT_ONCE_BYTES)
-            purge_pass(0);
+            purge_pass(0, &noted);
         return;
     }
     if (noted < NOTE_BYTES)
@@ -181,7 +184,7 @@ void purge_note(size_t bytes)
         return;
     uint64_t age = (uint64_t)conf.purge_delay;
     if (os->now_ms() - atomic_load_relaxed(&purge.last_pass_ms) >= age)
-        purge_pass(age);
+        purge_pass(age, &noted);
 }
 
 void purge_fork_prepare(void)

@@ -13,7 +13,14 @@
 
 enum { STACK_BYTES = 128 << 10, STEPS_MAX = 20000, HELD_MAX = 80 };
 
-enum thread_state { THREAD_NONE, THREAD_READY, THREAD_WAITS, THREAD_SLEEPS, THREAD_DONE };
+enum thread_state {
+    THREAD_NONE,
+    THREAD_READY,
+    THREAD_WAITS,
+    THREAD_SLEEPS,
+    THREAD_NAPS,
+    THREAD_DONE
+};
 
 struct thread {
     enum thread_state state;
@@ -137,7 +144,10 @@ void model_lock_take(struct lock *l)
         t->waits_for = l;
         let_go_on();
     }
-    if (t->held_count > 0 && t->held[t->held_count - 1]->rank >= l->rank)
+    const struct lock *last = t->held_count > 0 ? t->held[t->held_count - 1] : NULL;
+    bool in_order = last == NULL || last->rank < l->rank ||
+                    (last->rank == RANK_SHELF && l->rank == RANK_SHELF && last < l);
+    if (!in_order)
         model_broken("locks are taken against the order of their ranks");
     t->held[t->held_count++] = l;
     l->word = 1;
@@ -148,9 +158,12 @@ void model_lock_drop(struct lock *l)
     if (!is_scheduled())
         return;
     struct thread *t = &model->threads[model->current];
-    if (t->held_count == 0 || t->held[t->held_count - 1] != l)
-        model_broken("a lock is dropped that was not taken last");
-    t->held_count--;
+    unsigned at = 0;
+    while (at < t->held_count && t->held[at] != l)
+        at++;
+    if (at == t->held_count)
+        model_broken("a lock is dropped that was not taken");
+    memmove(&t->held[at], &t->held[at + 1], (--t->held_count - at) * sizeof *t->held);
     l->word = 0;
     for (int i = 0; i < MODEL_THREADS_MAX; i++) {
         if (model->threads[i].state == THREAD_WAITS && model->threads[i].waits_for == l)
@@ -165,6 +178,15 @@ void model_sleep(void)
         return;
     model->threads[model->current].state = THREAD_SLEEPS;
     let_go_on();
+}
+
+void model_nap(void)
+{
+    if (!is_scheduled())
+        return;
+    model->threads[model->current].state = THREAD_NAPS;
+    let_go_on();
+    model->threads[model->current].state = THREAD_READY;
 }
 
 static void run_thread(void)
@@ -225,6 +247,10 @@ static unsigned list_ready(int previous, int *ready)
         ready[n++] = previous;
     for (int i = 0; i < MODEL_THREADS_MAX; i++) {
         if (i != previous && model->threads[i].state == THREAD_READY)
+            ready[n++] = i;
+    }
+    for (int i = 0; i < MODEL_THREADS_MAX; i++) {
+        if (model->threads[i].state == THREAD_NAPS)
             ready[n++] = i;
     }
     for (int i = 0; n == 0 && i < MODEL_THREADS_MAX; i++) {

@@ -45,6 +45,9 @@ bool model_start(void (*entry)(void *), void *arg, uint32_t *alive);
  * may end early). */
 void model_sleep(void);
 
+/* A sleep with a timeout: may end at any moment. */
+void model_nap(void);
+
 /* A deliberate fault of the scheduler's locks, to see that the scenarios notice: locks of this rank
  * exclude nobody. */
 extern unsigned model_ignored_rank;

@@ -70,7 +70,7 @@ static void wait_in_model(uint32_t *word, uint32_t expected, int timeout_ms)
     (void)expected;
     if (timeout_ms > 0)
         fake.now_ms += (unsigned)timeout_ms;
-    model_sleep();
+    model_nap();
 }
 
 static bool start_in_model(void (*entry)(void *), void *arg, void *stack, size_t stack_bytes,
@@ -421,8 +421,6 @@ static void free_much(void)
 
 static void free_much_later(void)
 {
-    for (int i = 0; i < 3; i++)
-        model_sleep();
     shared_live--;
     free_fast(shared[1]);
 }
@@ -433,7 +431,18 @@ static void finish_clean(void)
     finish();
 }
 
+static void lock_and_unlock_all(void)
+{
+    life_lock();
+    life_unlock();
+}
+
 static const struct model_scenario scenarios[] = {
+    {"locking for a fork against all",
+     make_cheese,
+     {lock_and_unlock_all, free_rest, take_two},
+     finish,
+     1},
     {"refill against free", fill_and_hand_over, {refill_as_lessee, free_two}, finish, 3},
     {"refill against two frees",
      fill_and_hand_over,

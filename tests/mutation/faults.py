@@ -45,7 +45,7 @@ FAULTS = [
      "for (size_t i = done; i < n; i++)\n        slab_unmark_purged", "for (size_t i = n; i < n; i++)\n        slab_unmark_purged",
      ["core/purge", "fault"]),
     ("a record that cannot be had loses the run", "src/slab/slab.c",
-     "        span_release((uintptr_t)run, RUN_SLAB);\n        return NULL;", "        return NULL;", ["slab/slab", "fault"]),
+     "        span_release((uintptr_t)run, RUN_SLAB);\n        return NULL;", "        return NULL;", ["slab/shelf", "fault"]),
     ("free runs do not merge to the right", "src/span/free_runs.c",
      "first + pages < span.frontier && tag_kind(tag_at(first + pages)) == kind",
      "first + pages < span.frontier && tag_kind(tag_at(first + pages)) == RUN_KIND_COUNT", ["span/free_runs", "span/span"]),

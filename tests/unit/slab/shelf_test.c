@@ -296,9 +296,25 @@ static void fail_many_leases(void *arg)
     REQUIRE(records_used_bytes() == used);
 }
 
+/* No memory for the record, though there is a run: the run is given back. */
+static void lease_without_record(void *arg)
+{
+    (void)arg;
+    open_heap();
+    shelf_return(lease_with_live(21, 0));
+    fake.refuse |= ENTRY_BIT(ENTRY_PAGES_MAP);
+    while (records_take(64) != NULL)
+        ;
+    REQUIRE(shelf_lease(10, 0) == NULL);
+    struct span_counts counts;
+    span_count(&counts);
+    REQUIRE(counts.runs[RUN_SLAB] == 0 && span_check() == 0);
+}
+
 static void test_failed_lease_keeps_no_record(void **state)
 {
     (void)state;
+    require_in_child(lease_without_record, NULL);
     require_in_child(fail_many_leases, NULL);
 }
 
