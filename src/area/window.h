@@ -46,7 +46,7 @@ int window_check(bool (*covers)(const struct slab *s, size_t unit));
 /* The unit of an address, or a number >= unit_count if the window does not hold it. */
 static ALWAYS_INLINE size_t window_unit(uintptr_t address)
 {
-    return (address - atomic_load_relaxed(&window.base)) >> UNIT_SHIFT;
+    return (address - atomic_load_settled(&window.base)) >> UNIT_SHIFT;
 }
 
 #endif

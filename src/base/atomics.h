@@ -10,6 +10,12 @@
 
 #define atomic_load_relaxed(p)        __atomic_load_n((p), __ATOMIC_RELAXED)
 #define atomic_load_acquire(p)        __atomic_load_n((p), __ATOMIC_ACQUIRE)
+/* A word that is written once. gcc joins a plain load with what uses it, and an atomic one it does not. */
+#if RATION_TSAN
+#define atomic_load_settled(p) atomic_load_relaxed(p)
+#else
+#define atomic_load_settled(p) (*(p))
+#endif
 #define atomic_store_relaxed(p, v)    __atomic_store_n((p), (v), __ATOMIC_RELAXED)
 #define atomic_store_release(p, v)    __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 #define atomic_add_relaxed(p, v)      __atomic_fetch_add((p), (v), __ATOMIC_RELAXED)

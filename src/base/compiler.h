@@ -15,8 +15,8 @@
 #define CACHE_LINE    64
 #define LINE_ALIGNED  __attribute__((aligned(CACHE_LINE)))
 
-/* One address in fs:/tpidr, found without a call: a preloaded library may, and a dlopen()ed one may
- * as long as it stays tiny (glibc keeps a small surplus of static TLS). */
+/* One address in fs:/tpidr, found without a call: a preloaded library may, and a dlopen()ed one may as long as it
+ * stays tiny (glibc keeps a small surplus of static TLS). */
 #define THREAD_LOCAL __thread __attribute__((tls_model("initial-exec")))
 
 #define LIKELY(x)   __builtin_expect(!!(x), 1)

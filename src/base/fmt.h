@@ -1,6 +1,5 @@
 /* Text without allocation and without stdio: a bounded line that is written with one call.
- * A text that does not fit is cut; nothing is written past the buffer. Not shared between threads.
- */
+ * A text that does not fit is cut; nothing is written past the buffer. Not shared between threads. */
 #ifndef RATION_BASE_FMT_H
 #define RATION_BASE_FMT_H
 

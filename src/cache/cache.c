@@ -5,6 +5,7 @@
 
 struct cache no_cache;
 struct cache late_cache;
+struct cache hard_cache;
 THREAD_LOCAL struct cache *my_cache = &no_cache;
 
 struct cache_list all_caches = {.lock = LOCK_INIT(RANK_CACHES)};

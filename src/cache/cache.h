@@ -20,8 +20,8 @@
 #include "slab/slab.h"
 
 struct bin {
-    uint64_t mask;    /* bit i: slot i of the group was free when the mask was taken, and was not
-                         handed out since */
+    uint64_t
+        mask; /* bit i: slot i of the group was free when the mask was taken, and was not handed out since */
     uint8_t *states;  /* of the group's slots */
     uintptr_t base;   /* address of the group's first slot */
     uint32_t size;    /* of a slot, in bytes */
@@ -39,9 +39,10 @@ _Static_assert(sizeof(struct bin) == CLASS_STRIDE, "a row of a table by class");
 
 struct cache {
     struct bin bins[CLASS_COUNT];
-    struct cache *next; /* in the list of all caches, which only grows */
-    uint8_t number;     /* tells the lessee of a slab, mostly: 255 numbers go round */
-    bool in_use;        /* by a living thread */
+    struct cache *next;            /* in the list of all caches, which only grows */
+    struct quarantine *quarantine; /* core/harden.h; null until something is held back */
+    uint8_t number;                /* tells the lessee of a slab, mostly: 255 numbers go round */
+    bool in_use;                   /* by a living thread */
 };
 
 /* All caches ever made, in use or waiting for a thread. Who only looks may follow `next` without the
@@ -52,10 +53,13 @@ struct cache_list {
 };
 extern struct cache_list all_caches HIDDEN;
 
-/* The calling thread's cache: its own, or one of these two, whose masks are empty for ever. */
+/* The calling thread's cache: its own, or one of these three, whose masks are empty for ever
+ * and whose number is 0. */
 extern THREAD_LOCAL struct cache *my_cache HIDDEN;
 extern struct cache no_cache HIDDEN;   /* the thread has none yet */
 extern struct cache late_cache HIDDEN; /* the thread's destructor has run; it gets none any more */
+extern struct cache hard_cache
+    HIDDEN; /* hardening is on: the thread has one, and shall not use it directly */
 
 /* The bin that serves a request of n <= SMALL_MAX bytes. */
 static ALWAYS_INLINE struct bin *bin_for(struct cache *cache, size_t n)
@@ -73,7 +77,7 @@ static ALWAYS_INLINE void *bin_take(struct bin *bin)
     return (void *)(bin->base + bin->size * slot);
 }
 
-/* Fills the mask of class c. False if out of memory, or if `cache` is one of the two above. */
+/* Fills the mask of class c. False if out of memory, or if `cache` is one of the three above. */
 bool cache_refill(struct cache *cache, unsigned c);
 
 /* The rest of it, below bin_refill. */

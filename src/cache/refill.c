@@ -173,7 +173,7 @@ static bool lease_another(struct bin *bin, unsigned c, uint8_t lessee)
 NOINLINE bool cache_refill_slow(struct cache *cache, unsigned c)
 {
     struct bin *bin = &cache->bins[c];
-    if (cache == &no_cache || cache == &late_cache)
+    if (cache->number == 0)
         return false;
     if (bin->slab != NULL && take_next_mask(bin))
         return true;

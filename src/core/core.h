@@ -24,6 +24,7 @@ size_t core_usable(const void *p, const char *function);
 
 /* Bytes that a request of n would get. */
 size_t core_good_size(size_t n);
+size_t core_good_size_aligned(size_t n, size_t align);
 
 /* Gives all free memory back. Returns whether any was. */
 bool core_trim(void);

@@ -1,6 +1,7 @@
 /* The slow paths of free, sized free, usable size. */
 #include "core/core.h"
 #include "core/fast_path.h"
+#include "core/harden.h"
 #include "core/large.h"
 #include "core/life.h"
 #include "core/misuse.h"
@@ -16,7 +17,14 @@ NOINLINE void free_event(void *p)
 
 NOINLINE void free_slow(void *p, const char *function)
 {
-    if (p == NULL || large_free(p))
+    if (p == NULL)
+        return;
+    struct slab *s = slab_of((uintptr_t)p);
+    if (UNLIKELY(slab_is_guarded(s))) {
+        harden_free(s, p, function);
+        return;
+    }
+    if (large_free(p))
         return;
     misuse_report((uintptr_t)p, function);
 }
@@ -25,6 +33,8 @@ NOINLINE void free_slow(void *p, const char *function)
 static size_t live_bytes(const void *p)
 {
     struct slab *s = slab_of((uintptr_t)p);
+    if (UNLIKELY(slab_is_guarded(s)))
+        return harden_bytes(s, p);
     size_t slot = slot_of(s, (uintptr_t)p);
     if (slot < SLOTS_MAX)
         return byte_is(&s->states[slot], SLOT_LIVE) ? size_classes[s->class_index].size : 0;
@@ -41,9 +51,11 @@ size_t core_usable(const void *p, const char *function)
     return bytes;
 }
 
-/* What a block asked for like this would have got. */
-static size_t expected_bytes(size_t n, size_t align)
+/* What a block at p, asked for like this, would have got. */
+static size_t expected_bytes(const void *p, size_t n, size_t align)
 {
+    if (UNLIKELY(harden_level == HARDEN_FULL) && slab_is_guarded(slab_of((uintptr_t)p)))
+        return max_size(n, 1);
     unsigned c = align > GRAIN    ? class_of_aligned(n, align)
                  : n <= SMALL_MAX ? class_of(n)
                                   : CLASS_COUNT;
@@ -57,7 +69,7 @@ void core_free_sized(void *p, size_t n, size_t align, const char *function)
     size_t bytes = live_bytes(p);
     if (bytes == 0)
         misuse_report((uintptr_t)p, function);
-    else if (n > PTRDIFF_MAX || bytes != expected_bytes(n, align))
+    else if (n > PTRDIFF_MAX || bytes != expected_bytes(p, n, align))
         misuse_report_size((uintptr_t)p, bytes, n, function);
     else
         free_fast(p);
@@ -65,8 +77,10 @@ void core_free_sized(void *p, size_t n, size_t align, const char *function)
 
 bool core_trim(void)
 {
-    struct cache *cache = my_cache;
-    if (cache != &no_cache && cache != &late_cache)
+    struct cache *cache = my_cache != &no_cache ? life_cache() : NULL;
+    if (cache != NULL) {
+        harden_drain(cache);
         cache_return_leases(cache);
+    }
     return purge_all() > 0;
 }

@@ -3,6 +3,7 @@
 
 #include "area/records.h"
 #include "conf/conf.h"
+#include "core/harden.h"
 #include "core/purge.h"
 #include "os/lock.h"
 #include "os/os.h"
@@ -14,6 +15,7 @@
 #include <pthread.h>
 #include <sys/auxv.h>
 
+static THREAD_LOCAL struct cache *own_cache; /* behind my_cache, whatever that shows */
 static pthread_key_t exit_key;
 static bool exit_key_made;
 
@@ -26,6 +28,7 @@ static struct {
 static void end_thread(void *cache)
 {
     my_cache = &late_cache;
+    harden_drain(cache);
     cache_release(cache);
 }
 
@@ -39,16 +42,25 @@ static void watch_thread_end(struct cache *cache)
 struct cache *life_cache(void)
 {
     struct cache *cache = my_cache;
-    if (LIKELY(cache != &no_cache))
-        return cache != &late_cache ? cache : NULL;
+    if (LIKELY(cache->number != 0))
+        return cache;
+    if (cache != &no_cache)
+        return cache == &hard_cache ? own_cache : NULL;
     if (!span_open(&no_slab))
         return NULL;
     cache = cache_acquire();
     if (cache == NULL)
         return NULL;
-    my_cache = cache;
+    own_cache = cache;
+    my_cache = harden_level == HARDEN_OFF ? cache : &hard_cache;
     watch_thread_end(cache);
     return cache;
+}
+
+void life_hide_cache(void)
+{
+    if (my_cache == own_cache)
+        my_cache = &hard_cache;
 }
 
 void *life_late_alloc(unsigned c)
@@ -86,6 +98,13 @@ void life_unlock(void)
     purge_fork_parent();
 }
 
+static void drain_other(struct cache *cache, void *arg)
+{
+    (void)arg;
+    if (cache != own_cache)
+        harden_drain(cache);
+}
+
 /* The child has one thread. What the others leased goes back; a slot that one of them was just handing out is either
  * FREE still or lost to it, as any block it held. */
 static void begin_child(void)
@@ -98,7 +117,8 @@ static void begin_child(void)
     cache_fork_child();
     purge_fork_child();
     report_fork_child();
-    cache_release_all_but(my_cache);
+    cache_visit(drain_other, NULL);
+    cache_release_all_but(own_cache);
 }
 
 static const char *find_setting(char **environment)
@@ -125,15 +145,20 @@ static const char *file_name(const char *path)
     return name;
 }
 
+static const char harden_too_late[] = "ration: RATION=harden stays off: the program had threads "
+                                      "before the library was loaded; preload it instead\n";
+
 /* Runs before the program's own constructors when preloaded or linked first; blocks handed out earlier are as good. */
 __attribute__((constructor)) static void begin_process(int argc, char **argv, char **environment)
 {
     int saved_errno = errno;
     if (getauxval(AT_SECURE) == 0)
         conf_read(find_setting(environment), file_name(argc > 0 ? argv[0] : NULL));
+    if (conf.harden != HARDEN_OFF && !harden_begin(conf.harden))
+        os->write_error(harden_too_late, sizeof harden_too_late - 1);
     exit_key_made = pthread_key_create(&exit_key, end_thread) == 0;
-    if (my_cache != &no_cache && my_cache != &late_cache)
-        watch_thread_end(my_cache);
+    if (own_cache != NULL && my_cache != &late_cache)
+        watch_thread_end(own_cache);
     pthread_atfork(life_lock, life_unlock, begin_child);
     errno = saved_errno;
 }

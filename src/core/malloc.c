@@ -1,6 +1,7 @@
 /* The slow paths of malloc, calloc and aligned allocation. */
 #include "core/core.h"
 #include "core/fast_path.h"
+#include "core/harden.h"
 #include "core/large.h"
 #include "core/life.h"
 
@@ -21,10 +22,20 @@ static NOINLINE void *take_large(size_t n, size_t align, bool zeroed)
     return large_alloc(n, align, zeroed);
 }
 
-/* The thread has no cache yet, or none any more, or memory is out. */
-static COLD void *malloc_without_mask(unsigned c)
+static COLD void *malloc_hardened(size_t n, size_t align)
 {
+    bool is_large;
+    void *p = harden_alloc(max_size(n, 1), align, &is_large);
+    return is_large ? take_large(n, align, false) : p;
+}
+
+/* The thread has no cache yet, or none any more, or hardening is on, or memory is out. */
+static COLD void *malloc_without_mask(size_t n)
+{
+    unsigned c = class_of(n);
     struct cache *cache = life_cache();
+    if (harden_level != HARDEN_OFF)
+        return malloc_hardened(n, 1);
     void *p = NULL;
     /* Making the cache may have allocated, and so have filled the bin. */
     if (cache != NULL && (cache->bins[c].mask != 0 || cache_refill(cache, c)))
@@ -34,19 +45,24 @@ static COLD void *malloc_without_mask(unsigned c)
     return p != NULL ? p : out_of_memory();
 }
 
+static NOINLINE void *malloc_slower(size_t n)
+{
+    struct cache *cache = my_cache;
+    if (LIKELY(cache_refill_slow(cache, class_of(n))))
+        return bin_take(bin_for(cache, n));
+    return malloc_without_mask(n);
+}
+
+/* Calls nothing but in its last step, so that it saves no registers. */
 NOINLINE void *malloc_slow(size_t n)
 {
     if (UNLIKELY(n > SMALL_MAX))
         return take_large(n, 1, false);
-    struct cache *cache = my_cache;
-    struct bin *bin = bin_for(cache, n);
+    struct bin *bin = bin_for(my_cache, n);
     OPAQUE(bin);
     if (LIKELY(bin_refill(bin)))
         return bin_take(bin);
-    unsigned c = class_of(n);
-    if (LIKELY(cache_refill_slow(cache, c)))
-        return bin_take(bin);
-    return malloc_without_mask(c);
+    return malloc_slower(n);
 }
 
 typedef uint64_t grain __attribute__((vector_size(GRAIN), may_alias));
@@ -111,17 +127,25 @@ void *core_aligned(size_t align, size_t n)
 {
     if (align <= GRAIN)
         return malloc_fast(n);
+    if (UNLIKELY(harden_level != HARDEN_OFF))
+        return malloc_hardened(n, align);
     unsigned c = class_of_aligned(n, align);
     if (c < CLASS_COUNT)
         return malloc_fast(size_classes[c].size);
     return take_large(n, align, false);
 }
 
+size_t core_good_size_aligned(size_t n, size_t align)
+{
+    bool full = harden_level == HARDEN_FULL;
+    unsigned c =
+        n > SMALL_MAX ? CLASS_COUNT : class_of_aligned(full ? n + HARDEN_TAIL_BYTES : n, align);
+    if (c < CLASS_COUNT)
+        return full ? max_size(n, 1) : size_classes[c].size;
+    return n > PTRDIFF_MAX ? 0 : align_up(max_size(n, 1), os->page_bytes());
+}
+
 size_t core_good_size(size_t n)
 {
-    if (n <= SMALL_MAX)
-        return size_classes[class_of(n)].size;
-    if (n > PTRDIFF_MAX)
-        return 0;
-    return align_up(n, os->page_bytes());
+    return core_good_size_aligned(n, 1);
 }

@@ -128,3 +128,27 @@ void misuse_report_size(uintptr_t address, size_t has, size_t said, const char *
     text_add(&t, " usable bytes; a sized free takes the size that was asked for\n");
     report_end(&t);
 }
+
+void misuse_report_overflow(uintptr_t address, size_t n, size_t offset, const char *function)
+{
+    struct text t;
+    report_begin(&t, MISUSE_OVERFLOW, address, function);
+    text_add(&t, "  the program asked for ");
+    text_add_unsigned(&t, n);
+    text_add(&t, " bytes and wrote behind them: the first damage is at offset ");
+    text_add_unsigned(&t, offset);
+    text_add(&t, "\n");
+    report_end(&t);
+}
+
+void misuse_report_written(uintptr_t address, size_t size, size_t offset, const char *function)
+{
+    struct text t;
+    report_begin(&t, MISUSE_USE_AFTER_FREE, address, function);
+    text_add(&t, "  this freed block of ");
+    text_add_unsigned(&t, size);
+    text_add(&t, " bytes was written to after it was freed, at offset ");
+    text_add_unsigned(&t, offset);
+    text_add(&t, "; found when it was to be used again\n");
+    report_end(&t);
+}

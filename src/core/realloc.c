@@ -1,5 +1,6 @@
 #include "core/core.h"
 #include "core/fast_path.h"
+#include "core/harden.h"
 #include "core/large.h"
 
 #include <string.h>
@@ -15,9 +16,17 @@ static void *resize_by_copy(void *p, size_t had, size_t n)
     return q;
 }
 
+/* Whether the block at p is what a request of n would get. */
+static bool fits_exactly(const void *p, size_t had, size_t n)
+{
+    if (UNLIKELY(harden_level == HARDEN_FULL) && slab_is_guarded(slab_of((uintptr_t)p)))
+        return n == had;
+    return had <= SMALL_MAX && n <= SMALL_MAX && size_classes[class_of(n)].size == had;
+}
+
 static void *resize(void *p, size_t had, size_t n)
 {
-    if (had <= SMALL_MAX && n <= SMALL_MAX && size_classes[class_of(n)].size == had)
+    if (fits_exactly(p, had, n))
         return p;
     if (had > SMALL_MAX && n > SMALL_MAX) {
         void *q = large_resize(p, had, n);

@@ -309,11 +309,7 @@ static size_t align_of_flags(int flags)
 
 WEAK_EXPORT size_t nallocx(size_t n, int flags)
 {
-    size_t align = align_of_flags(flags);
-    unsigned c = class_of_aligned(n, align);
-    if (c < CLASS_COUNT)
-        return size_classes[c].size;
-    return n > PTRDIFF_MAX ? 0 : align_up(max_size(n, 1), os->page_bytes());
+    return core_good_size_aligned(n, align_of_flags(flags));
 }
 
 WEAK_EXPORT void sdallocx(void *p, size_t n, int flags)

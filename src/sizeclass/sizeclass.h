@@ -1,15 +1,14 @@
 /* Size classes: the slot sizes, and how a slab of each is cut. Pure: no state, no system.
  *
- * 16 to 256 by 16, then eight steps to each doubling up to 16 KiB: 64 classes. Above 128 bytes at
- * most 1/9 of a slot is slack. Slot 0 starts at the slab's aligned start, so every slot of a class
- * is aligned to the largest power of two that divides the class's size, 16 at least.
+ * 16 to 256 by 16, then eight steps to each doubling up to 16 KiB: 64 classes. Above 128 bytes at most 1/9 of a slot is
+ * slack. Slot 0 starts at the slab's aligned start, so every slot of a class is aligned to the largest power of two
+ * that divides the class's size, 16 at least.
  *
  * Slot test (after Lemire, Kaser, Kurz, "Faster remainder by direct computation", 2019): with
- * reciprocal = ceil(2^32 / size) and excess = size * reciprocal - 2^32, the product x = offset *
- * reciprocal holds the slot's index in its high half, and low32(x) < start_limit = (slots - 1) *
- * excess + 1 is true exactly when `offset` is the start of one of the slots. One multiplication and
- * one comparison reject interior pointers, misaligned pointers and the unused tail of a slab.
- * tests/unit/sizeclass checks it for every class and every offset. */
+ * reciprocal = ceil(2^32 / size) and excess = size * reciprocal - 2^32, the product x = offset * reciprocal holds the
+ * slot's index in its high half, and low32(x) < start_limit = (slots - 1) * excess + 1 is true exactly when `offset` is
+ * the start of one of the slots. One multiplication and one comparison reject interior pointers, misaligned pointers
+ * and the unused tail of a slab. tests/unit/sizeclass checks it for every class and every offset. */
 #ifndef RATION_SIZECLASS_SIZECLASS_H
 #define RATION_SIZECLASS_SIZECLASS_H
 
@@ -50,15 +49,13 @@ static ALWAYS_INLINE unsigned class_of(size_t n)
     return (unsigned)class_row(n) / CLASS_STRIDE;
 }
 
-/* Units in a slab of class c. Larger slots get longer slabs, so that a lease brings at least 16 of
- * them. */
+/* Units in a slab of class c. Larger slots get longer slabs, so that a lease brings at least 16 of them. */
 static inline unsigned class_units(unsigned c)
 {
     return size_classes[c].size <= 2048 ? 1 : SLAB_UNITS_MAX;
 }
 
-/* The smallest class that serves n bytes aligned to `align` (a power of two), or CLASS_COUNT if
- * none does. */
+/* The smallest class that serves n bytes aligned to `align` (a power of two), or CLASS_COUNT if none does. */
 unsigned class_of_aligned(size_t n, size_t align);
 
 #endif

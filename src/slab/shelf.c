@@ -206,6 +206,25 @@ void shelf_put_back(struct slab **held, size_t n)
     lock_drop(&shelf->lock);
 }
 
+static void set_aside_list(struct list *list)
+{
+    for (struct slab *s = list->first; s != NULL; s = list->first) {
+        list_remove(list, s);
+        s->place = SLAB_HELD;
+        atomic_store_relaxed(&s->till, LEASE_TILL);
+    }
+}
+
+void shelf_set_aside(void)
+{
+    for (unsigned c = 0; c < CLASS_COUNT; c++) {
+        lock_take(&shelves[c].lock);
+        set_aside_list(&shelves[c].ready);
+        set_aside_list(&shelves[c].full);
+        lock_drop(&shelves[c].lock);
+    }
+}
+
 void shelf_visit(unsigned c, void (*visit)(struct slab *s, void *arg), void *arg)
 {
     struct shelf *shelf = &shelves[c];

@@ -1,12 +1,10 @@
 /* Shelves: per size class, the slabs that no cache leases, for every thread to take.
  *
- * A lease takes the slab that has waited longest on the ready list: by then the most frees have
- * gathered in it. When a slab has no free slot left to offer, it is returned here: full, or ready
- * if enough was freed meanwhile. Enough is a threshold (shelf_ready_at), because a lease that
- * brings one slot costs as much as one that brings sixty.
+ * A lease takes the slab that has waited longest on the ready list: by then the most frees have gathered in it. When a
+ * slab has no free slot left to offer, it is returned here: full, or ready if enough was freed meanwhile. Enough is a
+ * threshold (shelf_ready_at), because a lease that brings one slot costs as much as one that brings sixty.
  *
- * Locking: one lock a class (RANK_SHELF), inside each function. span functions are called under it.
- */
+ * Locking: one lock a class (RANK_SHELF), inside each function. span functions are called under it. */
 #ifndef RATION_SLAB_SHELF_H
 #define RATION_SLAB_SHELF_H
 
@@ -22,28 +20,28 @@ struct slab *shelf_lease(unsigned c, uint8_t lessee);
 /* Ends the lease. */
 void shelf_return(struct slab *s);
 
-/* `till` of the slab at `address` fell below zero: moves it to the list where it belongs. Any
- * thread, any time; an address whose slab is gone meanwhile is ignored. Returns the bytes in free
- * slots of a slab that nobody leases. */
+/* `till` of the slab at `address` fell below zero: moves it to the list where it belongs. Any thread, any time; an
+ * address whose slab is gone meanwhile is ignored. Returns the bytes in free slots of a slab that nobody leases. */
 size_t shelf_event(uintptr_t address);
 
 /* Free slots from which on a slab of class c is ready for a lease. */
 unsigned shelf_ready_at(unsigned c);
 
-/* What a purge pass wants: slabs whose last event was at least age_ms before now_ms, each once in a
- * pass. */
+/* What a purge pass wants: slabs whose last event was at least age_ms before now_ms, each once in a pass. */
 struct shelf_pass {
     uint32_t number; /* not 0; another for each pass */
     uint32_t now_ms;
     uint32_t age_ms;
 };
 
-/* Takes up to max ready slabs of class c off their list (SLAB_HELD). Returns how many; 0 when the
- * pass is through. */
+/* Takes up to max ready slabs of class c off their list (SLAB_HELD). Returns how many; 0 when the pass is through. */
 size_t shelf_hold_old(unsigned c, const struct shelf_pass *pass, struct slab **held, size_t max);
 
 /* Puts held slabs back where they belong. */
 void shelf_put_back(struct slab **held, size_t n);
+
+/* Takes every slab on the lists out of use for good: its live slots stay valid and can be freed, nothing is handed out. */
+void shelf_set_aside(void);
 
 /* Class c's slabs on the two lists, for checks: calls visit for each under the lock. */
 void shelf_visit(unsigned c, void (*visit)(struct slab *s, void *arg), void *arg);

@@ -3,8 +3,13 @@
 #include "area/records.h"
 #include "span/span.h"
 
+#include <string.h>
+
 /* start_limit 0: no address passes the slot test. */
 struct slab no_slab = {.place = SLAB_RETIRED};
+
+bool slabs_are_guarded;
+bool slabs_are_zeroed;
 
 static struct slab *take_record(unsigned c)
 {
@@ -37,14 +42,16 @@ struct slab *slab_create(unsigned c, struct slab *record)
         span_release((uintptr_t)run, RUN_SLAB);
         return NULL;
     }
+    if (slabs_are_zeroed && !is_zero)
+        memset(run, 0, (size_t)class_units(c) * UNIT_BYTES);
     const struct size_class *k = &size_classes[c];
     s->base = (uintptr_t)run;
     s->reciprocal = k->reciprocal;
-    s->start_limit = k->start_limit;
+    s->start_limit = slabs_are_guarded ? 0 : k->start_limit;
     s->class_index = (uint8_t)c;
     s->slots = (uint16_t)k->slots;
     s->opened = 0;
-    s->fresh = is_zero;
+    s->fresh = is_zero || slabs_are_zeroed;
     s->purged_pages = 0;
     s->place = SLAB_LEASED;
     map_slab(s, s);
@@ -136,7 +143,7 @@ static int check_states(const struct slab *s)
 {
     for (unsigned i = 0; i < padded_slots(s); i++) {
         uint8_t state = s->states[i];
-        if (state != SLOT_FREE && state != SLOT_LIVE)
+        if (state != SLOT_FREE && state != SLOT_LIVE && state != SLOT_HELD_BACK)
             return 2;
         if (i >= s->slots && state != SLOT_LIVE)
             return 2;
@@ -164,7 +171,9 @@ static int check_purged(const struct slab *s)
 static int check_class(const struct slab *s)
 {
     const struct size_class *k = &size_classes[s->class_index];
-    return s->reciprocal == k->reciprocal && s->start_limit == k->start_limit &&
+    return s->reciprocal == k->reciprocal &&
+                   (s->start_limit == k->start_limit ||
+                    (s->start_limit == 0 && slabs_are_guarded)) &&
                    s->slots == k->slots
                ? 0
                : 6;

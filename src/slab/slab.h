@@ -1,35 +1,31 @@
 /* Slabs: runs cut into equal slots, and their records.
  *
- * One byte of state per slot, kept in the slab's record far from the slots, is the only truth about
- * a slot. A free from any thread is a check and a store of that byte; bytes of different slots do
- * not disturb each other, so no atomic read-modify-write is needed and nobody owns the byte. What
- * is in the slots is never read or written here.
+ * One byte of state per slot, kept in the slab's record far from the slots, is the only truth about a slot. A free from
+ * any thread is a check and a store of that byte; bytes of different slots do not disturb each other, so no atomic
+ * read-modify-write is needed and nobody owns the byte. What is in the slots is never read or written here.
  *
  * Places of a slab, and who may hand out its slots:
  *   SLAB_LEASED   one cache; nobody else
- *   SLAB_FULL     nobody; on its shelf's full list; fewer than shelf_ready_at() slots are known to
- * be free SLAB_READY    nobody; on its shelf's ready list; the next lease takes it SLAB_HELD
- * nobody; out of the lists while its free pages are purged SLAB_RETIRED  not a slab any more; the
- * record waits on the shelf for the next slab of this class
+ *   SLAB_FULL     nobody; on its shelf's full list; fewer than shelf_ready_at() slots are known to be free
+ *   SLAB_READY    nobody; on its shelf's ready list; the next lease takes it
+ *   SLAB_HELD     nobody; out of the lists while its free pages are purged
+ *   SLAB_RETIRED  not a slab any more; the record waits on the shelf for the next slab of this class
  *
- * A slot's state goes FREE -> LIVE by the lessee (malloc) and LIVE -> FREE by whoever frees. The
- * store of FREE is a release: it pairs with the acquire fence after the lessee's scan, so the new
- * user of the slot comes after the old.
+ * A slot's state goes FREE -> LIVE by the lessee (malloc) and LIVE -> FREE by whoever frees. The store of FREE is a
+ * release: it pairs with the acquire fence after the lessee's scan, so the new user of the slot comes after the old.
  *
- * `till` counts frees down to the next event (slab_event). It is a hint: two threads may lose
- * counts, and nothing but the time of the event depends on it. Shelf sweeps recount the states and
- * heal it.
+ * `till` counts frees down to the next event (slab_event). It is a hint: two threads may lose counts, and nothing but
+ * the time of the event depends on it. Shelf sweeps recount the states and heal it.
  *
  * Invariants (slab_check):
- *  L1  base is aligned to UNIT_BYTES and the map gives this slab for each of its units; none for a
- * retired one. L2  every state byte is FREE or LIVE; those at and behind `slots` are LIVE padding.
+ *  L1  base is aligned to UNIT_BYTES and the map gives this slab for each of its units; none for a retired one.
+ *  L2  every state byte is FREE, LIVE or HELD_BACK; those at and behind `slots` are LIVE padding.
  *  L3  opened <= slots, and no slot at or behind `opened` is LIVE.
  *  L4  a page marked purged holds only FREE slots.
- *  L5  place and list agree: FULL and READY slabs are on that list of their shelf, others on none
- * (shelf_check). L6  reciprocal, start_limit and slots are those of the class.
+ *  L5  place and list agree: FULL and READY slabs are on that list of their shelf, others on none (shelf_check).
+ *  L6  reciprocal, start_limit and slots are those of the class; of a guarded slab start_limit is 0.
  *
- * Locking: header fields but `till` change under the shelf's lock, or by the lessee while leased.
- */
+ * Locking: header fields but `till` change under the shelf's lock, or by the lessee while leased. */
 #ifndef RATION_SLAB_SLAB_H
 #define RATION_SLAB_SLAB_H
 
@@ -41,6 +37,7 @@
 enum slot_state {
     SLOT_FREE = 0, /* so that a fresh record is a slab of free slots */
     SLOT_LIVE = 1,
+    SLOT_HELD_BACK = 2, /* freed, and not to be handed out yet: core/harden.h */
 };
 
 enum slab_place {
@@ -52,10 +49,11 @@ enum slab_place {
 };
 
 struct slab {
-    uintptr_t base;       /* address of slot 0 */
-    uint64_t reciprocal;  /* sizeclass.h: the slot test */
-    uint32_t start_limit; /* sizeclass.h; 0 makes every address fail the test */
-    int32_t till;         /* hint: frees until the next event */
+    uintptr_t base;      /* address of slot 0 */
+    uint64_t reciprocal; /* sizeclass.h: the slot test */
+    uint32_t
+        start_limit; /* sizeclass.h; 0 makes every address fail the test: the slab is guarded */
+    int32_t till;    /* hint: frees until the next event */
     uint8_t class_index;
     uint8_t place;   /* enum slab_place; read without the lock as a hint */
     uint16_t opened; /* slots below it were offered by some lease */
@@ -106,6 +104,15 @@ static inline unsigned slab_count_free(const struct slab *s)
     return count_zero_bytes(s->states, padded_slots(s));
 }
 
+/* Slots that hold a block now. */
+static inline unsigned slab_count_live(const struct slab *s)
+{
+    unsigned live = 0;
+    for (unsigned i = 0; i < s->slots; i++)
+        live += atomic_load_relaxed(&s->states[i]) == SLOT_LIVE;
+    return live;
+}
+
 /* States are scanned a group at a time. */
 enum { GROUP_SLOTS = 64 };
 
@@ -116,16 +123,18 @@ static inline unsigned class_batch(unsigned c)
     return size <= 256 ? 64 : size <= 512 ? 16 : size <= 1024 ? 12 : 4;
 }
 
-/* A new slab of class c, leased to the caller; null if out of memory. `record` is a retired record
- * of the class or null. */
+/* New slabs are guarded (core/harden.h); they are zeroed when made from memory that is not zero. Set once, early. */
+extern bool slabs_are_guarded HIDDEN;
+extern bool slabs_are_zeroed HIDDEN;
+
+/* A new slab of class c, leased to the caller; null if out of memory. `record` is a retired record of the class or null. */
 struct slab *slab_create(unsigned c, struct slab *record);
 
-/* Takes a slab whose slots are all free out of the map and gives its run back. The caller keeps the
- * record. */
+/* Takes a slab whose slots are all free out of the map and gives its run back. The caller keeps the record. */
 void slab_retire(struct slab *s);
 
-/* Collects the ranges of s whose pages hold free slots only and are not purged yet; marks them
- * purged. Nobody may lease s meanwhile. Returns the count of ranges, at most max. */
+/* Collects the ranges of s whose pages hold free slots only and are not purged yet; marks them purged. Nobody may lease s
+ * meanwhile. Returns the count of ranges, at most max. */
 size_t slab_collect_purge(struct slab *s, struct os_range *ranges, size_t max);
 
 /* The system did not purge this range after all. */

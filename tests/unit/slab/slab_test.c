@@ -260,7 +260,7 @@ static void test_l1_map(void **state)
 static void test_l2_states(void **state)
 {
     (void)state;
-    victim->states[7] = 2;
+    victim->states[7] = 3;
     assert_int_equal(slab_check(victim), 2);
     victim->states[7] = SLOT_LIVE;
     victim->states[victim->slots] = SLOT_FREE;
