@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,8 +27,18 @@ static inline size_t argument(int argc, char **argv, int i, size_t otherwise)
 
 static inline void *crime(void *p)
 {
-    dprintf(STDOUT_FILENO, "crime at %p\n", p);
+    char line[64]; /* not dprintf, which allocates a buffer */
+    int n = snprintf(line, sizeof line, "crime at %p\n", p);
+    if (write(STDOUT_FILENO, line, (size_t)n) != n)
+        exit(9);
     return hide(p);
+}
+
+/* The crime succeeded in a way that the program can see. */
+static inline void lost(const char *how)
+{
+    dprintf(STDOUT_FILENO, "lost: %s\n", how);
+    exit(6);
 }
 
 /* A block in use, with neighbours, as in a real heap. */

@@ -23,10 +23,8 @@ int main(int argc, char **argv)
             *(void **)(void *)(blocks[i] + k) = (void *)(target + 128);
     for (int i = 0; i < 4 * N; i++) {
         void *p = hide(malloc(size));
-        if (is_target(p)) {
-            dprintf(STDOUT_FILENO, "malloc handed out the planted pointer\n");
-            return 6;
-        }
+        if (is_target(p))
+            lost("malloc handed out the planted pointer");
     }
     return go_on();
 }
