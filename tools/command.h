@@ -25,6 +25,12 @@ struct command {
 extern const struct command command_sim;
 extern const struct command command_trace;
 extern const struct command command_demo;
+extern const struct command command_run;
+extern const struct command command_compare;
+extern const struct command command_doctor;
+extern const struct command command_stats;
+extern const struct command command_classes;
+extern const struct command command_explain;
 
 /* Print "ration NAME: MESSAGE" to stderr; returns `status`, so that callers can return it. */
 int command_fail(const char *name, int status, const char *format, ...)
