@@ -3,8 +3,11 @@
 
 #include "conf/conf.h"
 #include "inspect/ledger.h"
+#include "inspect/writer.h"
+#include "os/syscall.h"
 
 #include <errno.h>
+#include <fcntl.h>
 
 static size_t part_bytes(const struct ration_stats *s, enum ration_part part)
 {
@@ -100,8 +103,44 @@ void stats_print(void)
     ration_stats_write_text(&s, 2);
 }
 
+/* Many programs close stderr before libraries end (coreutils, to hear about a full disk): the ledger
+ * goes to a copy of it. Of several constructors in this library that of core/life.c, which reads the
+ * options, is linked first and runs first. */
+static int end_fd = -1;
+
+__attribute__((constructor)) static void keep_stderr(void)
+{
+    enum { OUT_OF_THE_WAY = 200 };
+    if (conf.stats) {
+        long fd = syscall6(SYS_fcntl, 2, F_DUPFD_CLOEXEC, OUT_OF_THE_WAY, 0, 0, 0);
+        end_fd = fd >= 0 ? (int)fd : 2;
+    }
+}
+
+static void add_command(struct writer *w)
+{
+    char name[64];
+    int64_t n = os->read_file("/proc/self/comm", name, sizeof name);
+    if (n > 1) {
+        writer_add(w, " (");
+        writer_add_bytes(w, name, (size_t)n - 1);
+        writer_add(w, ")");
+    }
+}
+
+/* Several processes may write to the same place: each says who it is. */
 __attribute__((destructor)) static void print_at_exit(void)
 {
-    if (conf.stats)
-        stats_print();
+    struct ration_stats s;
+    struct writer w;
+    if (end_fd < 0)
+        return;
+    ration_stats_read(&s);
+    writer_begin(&w, end_fd);
+    writer_add(&w, "ration: process ");
+    writer_add_unsigned(&w, (uint64_t)syscall6(SYS_getpid, 0, 0, 0, 0, 0, 0));
+    add_command(&w);
+    writer_add(&w, " at its end\n");
+    writer_end(&w);
+    ration_stats_write_text(&s, end_fd);
 }

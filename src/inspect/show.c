@@ -123,7 +123,9 @@ static int show_zone(const struct walk_zone *zone, void *arg)
     for (unsigned i = 0; i < slab->slots; i++) {
         unsigned first = i;
         if (slab->states[i] == SLOT_LIVE) {
-            show_block(s, slab->base + (uintptr_t)i * size, size);
+            uintptr_t block = slab->base + (uintptr_t)i * size;
+            size_t requested = walk_requested(slab, block);
+            show_block(s, block, requested != RATION_UNKNOWN ? requested : size);
             continue;
         }
         while (i + 1U < slab->slots && slab->states[i + 1] != SLOT_LIVE)

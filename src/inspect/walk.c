@@ -1,5 +1,7 @@
 #include "inspect/walk.h"
 
+#include "core/harden.h"
+
 static bool fill_zone(const struct view *v, const struct view_run *run, union slab_copy *copy,
                       struct walk_zone *zone)
 {
@@ -68,19 +70,32 @@ void walk_blocks(uintptr_t base, size_t bytes,
     walk_zones(base, end, visit_zone, &b);
 }
 
+/* Read from the block's end, which stays mapped a purge_delay longer than the block lives. */
+size_t walk_requested(const struct slab *copy, uintptr_t block)
+{
+    if (harden_level != HARDEN_FULL || !slab_is_guarded(copy))
+        return RATION_UNKNOWN;
+    const struct slab *s = slab_of(block);
+    size_t bytes = s != &no_slab ? harden_bytes(s, (const void *)block) : 0;
+    return bytes != 0 ? bytes : RATION_UNKNOWN;
+}
+
 struct walk {
     ration_walk_fn *visit;
     void *context;
 };
 
-static int visit_block(const struct walk *w, uintptr_t address, size_t usable)
+static int visit_block(const struct walk *w, uintptr_t address, size_t usable, size_t requested)
 {
+    /* What was asked for is all that may be used where it is guarded. */
+    if (requested != RATION_UNKNOWN)
+        usable = requested;
     const struct ration_block block = {
         .address = (void *)address,
         .bytes = usable,
         .payload = (void *)address,
         .usable_bytes = usable,
-        .requested_bytes = RATION_UNKNOWN,
+        .requested_bytes = requested,
         .state = RATION_BLOCK_LIVE,
     };
     return w->visit(&block, w->context);
@@ -92,11 +107,12 @@ static int visit_blocks(const struct walk_zone *zone, void *arg)
     const struct slab *s = zone->slab;
     int stop = 0;
     if (s == NULL)
-        return visit_block(w, zone->start, zone->bytes);
+        return visit_block(w, zone->start, zone->bytes, RATION_UNKNOWN);
     uint32_t size = size_classes[s->class_index].size;
     for (unsigned i = 0; stop == 0 && i < s->slots; i++) {
+        uintptr_t block = s->base + (uintptr_t)i * size;
         if (s->states[i] == SLOT_LIVE)
-            stop = visit_block(w, s->base + (uintptr_t)i * size, size);
+            stop = visit_block(w, block, size, walk_requested(s, block));
     }
     return stop;
 }

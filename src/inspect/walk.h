@@ -22,4 +22,8 @@ int walk_zones(uintptr_t from, uintptr_t to, int (*visit)(const struct walk_zone
 void walk_blocks(uintptr_t base, size_t bytes,
                  void (*visit)(uintptr_t block, size_t usable, void *arg), void *arg);
 
+/* The bytes that the program asked for, of the live block at `block` in the slab of a copy, or
+ * RATION_UNKNOWN: only hardening at its full level records them. */
+size_t walk_requested(const struct slab *copy, uintptr_t block);
+
 #endif

@@ -13,7 +13,10 @@ def check_options(checks, ration, programs):
     status, out, err = ration("run", "--", programs / "cli_plain", "--json", "b", "-c")
     checks.that((status, out, err) == (3, "", ""), f"arguments and status are the program's: {status} {err}")
     status, out, err = ration("run", "--stats", programs / "cli_plain")
-    checks.that(status == 0 and err.startswith("ration: the heap, in bytes"), f"--stats: {err}")
+    checks.that(status == 0 and err.startswith("ration: process ") and " (cli_plain) at its end\nration: the heap, in bytes" in err,
+                f"--stats: {err}")
+    status, _, err = ration("run", "--stats", "--", "ls", "/")
+    checks.that(status == 0 and " (ls) at its end\n" in err, f"--stats of a program that closes stderr: {err}")
     status, _, err = ration("run", programs / "cli_fails")
     checks.that(status == -6 and err.startswith("ration: double free at 0x"), f"abort by default: {status} {err}")
     status, _, err = ration("run", "--on-error=report", programs / "cli_fails")

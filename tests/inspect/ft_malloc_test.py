@@ -119,6 +119,11 @@ def check_listing(checks, programs):
     for zone, size in blocks:
         limits = {"TINY": (1, 128), "SMALL": (129, 1024), "LARGE": (1025, 1 << 40)}[zone]
         checks.that(limits[0] <= size <= limits[1], f"{size} bytes are {zone}")
+    done = run(programs / "inspect_test5", {**env, "RATION": "harden=full"})
+    # with its tail it lies in a slot of the next zone
+    checks.that(("LARGE", 1024) in read_listing(checks, done.stdout), "hardened, the sizes are those asked for")
+    done = run(programs / "inspect_test6", {**env, "RATION": "harden=full"}, "detail")
+    checks.that(" : 100 bytes\n" in done.stdout, "100 bytes are shown as 100 when hardened")
     done = run(programs / "inspect_test6", env, "detail")
     checks.that(done.returncode == 0, f"test6: three neighbours merge: {done.returncode}")
     checks.that(re.search(r"^   ( [0-9a-f]{2}){16}  .{16}$", done.stdout, re.M), "_ex dumps blocks")

@@ -4,6 +4,7 @@
 
 #include "core/core.h"
 #include "core/fast_path.h"
+#include "core/harden.h"
 #include "support/heap.h"
 
 #include <pthread.h>
@@ -114,6 +115,39 @@ static void walk_publicly(void *arg)
     REQUIRE(ration_malloc_walk(see_block, &some) == 7 && some.blocks == 100);
 }
 
+static size_t asked[LIVE];
+
+static int see_requested(const struct ration_block *block, void *context)
+{
+    for (int i = 0; i < LIVE; i++) {
+        if (live[i] == block->address) {
+            REQUIRE(block->requested_bytes == asked[i] && block->usable_bytes == asked[i]);
+            ++*(size_t *)context;
+        }
+    }
+    return 0;
+}
+
+/* Hardened, small blocks know what was asked for. */
+static void walk_hardened(void *arg)
+{
+    (void)arg;
+    size_t seen = 0;
+    fake_os_install();
+    REQUIRE(harden_begin(HARDEN_FULL));
+    for (int i = 0; i < LIVE; i++) {
+        asked[i] = (size_t)i + 1;
+        live[i] = malloc_fast(asked[i]);
+    }
+    REQUIRE(ration_malloc_walk(see_requested, &seen) == 0 && seen == LIVE);
+}
+
+static void test_hardened(void **state)
+{
+    (void)state;
+    require_in_child(walk_hardened, NULL);
+}
+
 static void test_public(void **state)
 {
     (void)state;
@@ -198,6 +232,7 @@ int main(void)
         cmocka_unit_test(test_visit),
         cmocka_unit_test(test_public),
         cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_hardened),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
