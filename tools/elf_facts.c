@@ -54,18 +54,13 @@ static void read_segments(struct elf_facts *facts, const struct image *image,
     }
 }
 
-static bool is_malloc(const char *name)
-{
-    return strcmp(name, "malloc") == 0 || strcmp(name, "_Znwm") == 0;
-}
-
 static void read_symbol(struct elf_facts *facts, const ElfW(Sym) * symbol, const char *name,
                         bool is_dynamic)
 {
     const bool is_defined = symbol->st_shndx != SHN_UNDEF && symbol->st_value != 0;
     if (strcmp(name, "dlopen") == 0 && !is_defined)
         facts->imports_dlopen = true;
-    if (is_defined && is_malloc(name)) {
+    if (is_defined && strcmp(name, "malloc") == 0) { /* an operator new alone would call it */
         facts->has_own_malloc = true;
         facts->exports_malloc |= is_dynamic;
     }

@@ -7,7 +7,7 @@
 
 static const struct command *const commands[] = {
     &command_run,     &command_compare, &command_doctor, &command_stats, &command_classes,
-    &command_explain, &command_sim,     &command_trace,  &command_demo,
+    &command_explain, &command_leaks,   &command_sim,    &command_trace, &command_demo,
 };
 
 enum { n_commands = sizeof commands / sizeof commands[0] };

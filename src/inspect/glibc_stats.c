@@ -2,6 +2,7 @@
 #include "inspect/glibc_stats.h"
 
 #include "conf/conf.h"
+#include "inspect/leaks.h"
 #include "inspect/ledger.h"
 #include "inspect/writer.h"
 #include "os/syscall.h"
@@ -111,7 +112,7 @@ static int end_fd = -1;
 __attribute__((constructor)) static void keep_stderr(void)
 {
     enum { OUT_OF_THE_WAY = 200 };
-    if (conf.stats) {
+    if (conf.stats || conf.leaks == 1) {
         long fd = syscall6(SYS_fcntl, 2, F_DUPFD_CLOEXEC, OUT_OF_THE_WAY, 0, 0, 0);
         end_fd = fd >= 0 ? (int)fd : 2;
     }
@@ -129,18 +130,38 @@ static void add_command(struct writer *w)
 }
 
 /* Several processes may write to the same place: each says who it is. */
-__attribute__((destructor)) static void print_at_exit(void)
+static void print_heading(void)
 {
-    struct ration_stats s;
     struct writer w;
-    if (end_fd < 0)
-        return;
-    ration_stats_read(&s);
     writer_begin(&w, end_fd);
     writer_add(&w, "ration: process ");
     writer_add_unsigned(&w, (uint64_t)syscall6(SYS_getpid, 0, 0, 0, 0, 0, 0));
     add_command(&w);
     writer_add(&w, " at its end\n");
     writer_end(&w);
-    ration_stats_write_text(&s, end_fd);
+}
+
+static void look_for_leaks(void)
+{
+    struct leaks found;
+    static const char failed[] = "  no search for lost blocks: no memory or no /proc\n";
+    if (!leaks_find(&found))
+        os->write_error(failed, sizeof failed - 1);
+    else if (conf.leaks == 1)
+        leaks_print(&found, end_fd);
+    else
+        leaks_tell(&found, conf.leaks);
+}
+
+__attribute__((destructor)) static void print_at_exit(void)
+{
+    struct ration_stats s;
+    if (end_fd >= 0)
+        print_heading();
+    if (conf.leaks)
+        look_for_leaks();
+    if (conf.stats) {
+        ration_stats_read(&s);
+        ration_stats_write_text(&s, end_fd);
+    }
 }

@@ -165,7 +165,8 @@ bool proc_other_resident(int pagemap_fd, uintptr_t start, size_t pages, unsigned
 
 /* One line of /proc/PID/maps. */
 struct mapping {
-    uintptr_t start;
+    uintptr_t start, end;
+    bool is_writable; /* and readable */
     uint64_t offset;
     uint64_t device; /* major and minor */
     uint64_t inode;
@@ -176,7 +177,8 @@ static struct mapping parse_mapping(const char *s)
     struct mapping m;
     m.start = read_number(&s, 16);
     s++; /* the dash */
-    read_number(&s, 16);
+    m.end = read_number(&s, 16);
+    m.is_writable = strncmp(s, " rw", 3) == 0;
     s += strcspn(s + 1, " ") + 1; /* the permissions */
     m.offset = read_number(&s, 16);
     m.device = read_number(&s, 16) << 32;
@@ -220,4 +222,18 @@ enum view_status proc_find_library(int pid, intptr_t *shift)
     }
     proc_close(l.fd);
     return status;
+}
+
+bool proc_visit_writable(void (*visit)(uintptr_t start, uintptr_t end, void *arg), void *arg)
+{
+    struct lines l;
+    if (!lines_open(&l, 0, "maps"))
+        return false;
+    while (next_line(&l)) {
+        struct mapping m = parse_mapping(l.line);
+        if (m.is_writable)
+            visit(m.start, m.end, arg);
+    }
+    proc_close(l.fd);
+    return true;
 }

@@ -15,6 +15,9 @@ size_t proc_field_bytes(int pid, const char *file, const char *key);
 /* Resident pages as statm says, in bytes. 0: unknown. */
 size_t proc_statm_bytes(int pid, unsigned shift);
 
+/* Calls visit for each mapping of this process that may be read and written. False: not listed. */
+bool proc_visit_writable(void (*visit)(uintptr_t start, uintptr_t end, void *arg), void *arg);
+
 bool proc_read_memory(int pid, void *to, uintptr_t from, size_t bytes);
 
 bool proc_own_resident(uintptr_t start, size_t pages, unsigned shift, unsigned char *present);

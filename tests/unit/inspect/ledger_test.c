@@ -86,10 +86,21 @@ static void require_counts(const struct ration_stats *s)
     REQUIRE(sum == s->own_bytes);
 }
 
+/* Behind the frontier, in the piece that was mapped ahead. */
+static bool is_fresh(uintptr_t start)
+{
+    struct span_counts counts;
+    span_count(&counts);
+    uintptr_t frontier = window.base + counts.frontier_bytes;
+    return start - frontier < counts.mapped_bytes - counts.frontier_bytes;
+}
+
 static bool is_ours(uintptr_t start)
 {
-    uintptr_t map = (uintptr_t)window.map;
-    return start >= map && start < window.base + window.unit_limit * UNIT_BYTES;
+    /* not all between them: the window is sparse, and the test program itself may lie in it */
+    return start - (uintptr_t)window.map < window.unit_count * sizeof *window.map ||
+           start - records.area.start < records.area.mapped_bytes ||
+           span_find(start).kind != RUN_NONE || is_fresh(start);
 }
 
 /* Memory in the mappings of the window, its map and its records as the system counts it. */
