@@ -15,6 +15,7 @@ enum {
     WARM_SHARE = 4, /* the same group is taken again if it has a quarter of a batch */
     REWIND_SHARE =
         6, /* start again once frees since the last start reach an eighth of what was offered */
+    FRESH_SLOTS = 12, /* taken at once though they lie on several fresh pages */
     STRIDE =
         8, /* groups after which a pass over the slab looks back whether its last group is warm */
 };
@@ -114,12 +115,27 @@ static bool offer_mask(struct bin *bin, unsigned group, uint64_t mask, bool is_w
     return true;
 }
 
-/* Slots never offered: the rest of the last group that was, or the next. 0: none is left. */
+/* As many slots from `slot` on as begin on the same page, one at least. */
+static unsigned slots_of_page(const struct slab *s, unsigned slot)
+{
+    uint32_t size = size_classes[s->class_index].size;
+    size_t start = (size_t)slot * size;
+    size_t page_end = ((start >> page_shift) + 1) << page_shift;
+    return (unsigned)((page_end - start + size - 1) / size);
+}
+
+/* Slots never offered: the rest of the last group that was, or the next; no more than one fresh page of them, or a
+ * few, since a program that frees what it gets shall not touch more. 0: none is left. */
 static uint64_t find_fresh(const struct slab *s, unsigned *group)
 {
     unsigned g = s->opened / GROUP_SLOTS;
     *group = g;
-    return s->opened < s->slots ? scan_group(s, g) & ~offered_bits(s, g) : 0;
+    if (s->opened >= s->slots)
+        return 0;
+    uint64_t mask = scan_group(s, g) & ~offered_bits(s, g);
+    unsigned most = slots_of_page(s, s->opened);
+    unsigned end = s->opened % GROUP_SLOTS + (most > FRESH_SLOTS ? most : FRESH_SLOTS);
+    return end >= GROUP_SLOTS ? mask : mask & (((uint64_t)1 << end) - 1);
 }
 
 /* Slots of the same group that were freed since: their memory is warm. 0 if they are too few. */

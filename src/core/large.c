@@ -48,7 +48,7 @@ void *large_resize(void *p, size_t had, size_t n)
             purge_note(had - n);
         return p;
     }
-    if (span_extend(p, n))
-        return p;
-    return had >= MOVE_BYTES ? span_move(p, n, 1) : NULL;
+    void *q = span_extend(p, n) ? p : had >= MOVE_BYTES ? span_move(p, n, 1) : NULL;
+    purge_growth();
+    return q;
 }

@@ -4,6 +4,7 @@
 #include "core/harden.h"
 #include "core/large.h"
 #include "core/life.h"
+#include "core/purge.h"
 
 #include <errno.h>
 #include <string.h>
@@ -19,7 +20,9 @@ static NOINLINE void *take_large(size_t n, size_t align, bool zeroed)
 {
     if (UNLIKELY(life_cache() == NULL) && my_cache == &no_cache)
         return out_of_memory();
-    return large_alloc(n, align, zeroed);
+    void *p = large_alloc(n, align, zeroed);
+    purge_growth();
+    return p;
 }
 
 static COLD void *malloc_hardened(size_t n, size_t align)
@@ -48,8 +51,11 @@ static COLD void *malloc_without_mask(size_t n)
 static NOINLINE void *malloc_slower(size_t n)
 {
     struct cache *cache = my_cache;
-    if (LIKELY(cache_refill_slow(cache, class_of(n))))
-        return bin_take(bin_for(cache, n));
+    if (LIKELY(cache_refill_slow(cache, class_of(n)))) {
+        void *p = bin_take(bin_for(cache, n));
+        purge_growth();
+        return p;
+    }
     return malloc_without_mask(n);
 }
 

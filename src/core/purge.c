@@ -187,6 +187,15 @@ void purge_note(size_t bytes)
         purge_pass(age, &noted);
 }
 
+void purge_growth_slow(void)
+{
+    size_t pages = span_take_excess();
+    if (pages == 0 || conf.purge_delay < 0 || !lock_try_take(&purge.pass_lock))
+        return;
+    span_purge(os->now_ms(), 0, pages);
+    lock_drop(&purge.pass_lock);
+}
+
 void purge_fork_prepare(void)
 {
     lock_take(&purge.pass_lock);

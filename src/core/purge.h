@@ -8,7 +8,16 @@
 #ifndef RATION_CORE_PURGE_H
 #define RATION_CORE_PURGE_H
 
-#include "base/compiler.h"
+#include "span/span.h"
+
+/* The heap may have grown although memory lies free: gives back as much. Called without locks, often: cheap if not. */
+void purge_growth_slow(void);
+enum { GROWN_PAGES = 64 };
+static inline void purge_growth(void)
+{
+    if (UNLIKELY(atomic_load_relaxed(&span_grown_pages) >= GROWN_PAGES))
+        purge_growth_slow();
+}
 
 /* `bytes` became free in memory that nobody leases. Called without locks. */
 void purge_note(size_t bytes);

@@ -2,12 +2,14 @@
 
 #include "os/os.h"
 
+size_t span_grown_pages;
 struct span_state span = {.lock = LOCK_INIT(RANK_SPAN)};
 unsigned page_shift;
 
 enum {
     ALIGN_TRIES = 8, /* runs looked at for an aligned fit before one that surely fits is taken */
     PURGE_BATCH = 64,
+    DIRTY_SHARE = 3, /* dirty pages that growth leaves alone, as a share of those in use */
     FIRST_MAP_BYTES =
         1 << 20, /* shorter than a huge page, so that the first touch cannot bring one */
 };
@@ -70,12 +72,18 @@ static void consider_huge_pages(size_t pages)
         span.no_huge = os->huge_pages_unasked();
 }
 
+static void grow_by(size_t pages)
+{
+    atomic_store_relaxed(&span_grown_pages, span_grown_pages + pages);
+}
+
 static bool take_any(size_t pages, size_t align_pages, size_t *first, bool *is_zero)
 {
     *is_zero = false;
     if (take_free(RUN_DIRTY, pages, align_pages, first))
         return true;
     *is_zero = true;
+    grow_by(pages);
     if (take_free(RUN_CLEAN, pages, align_pages, first) ||
         take_free(RUN_VOID, pages, align_pages, first))
         return true;
@@ -154,6 +162,7 @@ bool span_extend(void *start, size_t new_bytes)
     if (pages < want && pages > had)
         free_run_add(first + had, pages - had, RUN_DIRTY, now);
     if (pages >= want) {
+        grow_by(pages - had);
         tag_nothing(first, had, use);
         tag_in_use(first, pages, use);
     }
@@ -215,6 +224,7 @@ void *span_move(void *from, size_t new_bytes, size_t align)
         lock_drop(&span.lock);
         return NULL;
     }
+    grow_by(pages - old_pages);
     tag_in_use(first, pages, RUN_LARGE);
     if (roomy)
         free_run_add(first + pages, pages, RUN_CLEAN, 0);
@@ -305,6 +315,18 @@ size_t span_purge(uint64_t now_ms, uint64_t age_ms, size_t max_pages)
     }
     lock_drop(&span.lock);
     return pages;
+}
+
+size_t span_take_excess(void)
+{
+    lock_take(&span.lock);
+    size_t in_use = span.pages[RUN_SLAB] + span.pages[RUN_LARGE];
+    size_t allowed = max_size(in_use / DIRTY_SHARE, pages_for(MIB(1)));
+    size_t dirty = span.pages[RUN_DIRTY];
+    size_t excess = dirty > allowed ? min_size(dirty - allowed, span_grown_pages) : 0;
+    atomic_store_relaxed(&span_grown_pages, (size_t)0);
+    lock_drop(&span.lock);
+    return excess;
 }
 
 void span_fork_prepare(void)

@@ -69,6 +69,15 @@ struct span_place span_find(uintptr_t address);
 /* Purges dirty runs that are at least age_ms old, at most max_pages of them. Returns the pages given back. */
 size_t span_purge(uint64_t now_ms, uint64_t age_ms, size_t max_pages);
 
+/* Pages taken from elsewhere than dirty runs since the last span_take_excess: the heap grew by that much. A hint, for a
+ * look without the lock. */
+extern size_t span_grown_pages HIDDEN;
+
+/* Growth while many pages lie dirty means that they lie in pieces too short to be used. Returns how many dirty pages
+ * should be purged to make up for the growth, and forgets it: never more than it was, and never so many that less than
+ * an eighth of what is in use, or 1 MiB, stays dirty for reuse. */
+size_t span_take_excess(void);
+
 size_t span_dirty_bytes(void);
 void span_count(struct span_counts *counts);
 
