@@ -231,7 +231,7 @@ static int compare_reals(const void *a, const void *b)
 /* The quantile of one field of the samples, by its offset in struct sample. */
 static double quantile(const struct allocator *a, size_t field, double share)
 {
-    double values[most_rounds];
+    double values[most_rounds] = {0};
     for (int i = 0; i < a->n_samples; i++)
         memcpy(&values[i], (const char *)&a->samples[i] + field, sizeof values[i]);
     qsort(values, (size_t)a->n_samples, sizeof *values, compare_reals);

@@ -274,7 +274,8 @@ void ledger_take(struct ration_stats *stats, const struct view *v, bool with_res
 void ledger_take_own(struct ration_stats *stats, bool with_residency)
 {
     struct view v;
-    view_open(&v, 0);
+    if (view_open(&v, 0) != VIEW_OK)
+        v.base = 0; /* just beginning: nothing to see yet */
     ledger_take(stats, &v, with_residency);
 }
 

@@ -58,7 +58,7 @@ static void add_digits(struct writer *w, uint64_t n, unsigned base, unsigned wid
         digits[--at] = "0123456789ABCDEF"[n % base];
         n /= base;
     } while (n != 0);
-    while (sizeof digits - at < width && at > 0)
+    while (at > 0 && sizeof digits - at < width)
         digits[--at] = ' ';
     writer_add_bytes(w, digits + at, sizeof digits - at);
 }
