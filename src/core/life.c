@@ -7,6 +7,7 @@
 #include "core/purge.h"
 #include "os/lock.h"
 #include "os/os.h"
+#include "os/streams.h"
 #include "report/report.h"
 #include "slab/shelf.h"
 #include "span/span.h"
@@ -98,6 +99,25 @@ void life_unlock(void)
     purge_fork_parent();
 }
 
+/* Above 1 when a signal handler forks while its thread is forking. */
+static THREAD_LOCAL unsigned fork_depth;
+
+static void begin_fork(void)
+{
+    if (fork_depth++ > 0)
+        return;
+    streams_fork_prepare();
+    life_lock();
+}
+
+static void end_fork(void)
+{
+    if (--fork_depth > 0)
+        return;
+    life_unlock();
+    streams_fork_parent();
+}
+
 static void drain_other(struct cache *cache, void *arg)
 {
     (void)arg;
@@ -109,6 +129,8 @@ static void drain_other(struct cache *cache, void *arg)
  * FREE still or lost to it, as any block it held. */
 static void begin_child(void)
 {
+    if (--fork_depth > 0)
+        return;
     records_fork_child();
     span_fork_child();
     shelf_fork_child();
@@ -119,6 +141,7 @@ static void begin_child(void)
     report_fork_child();
     cache_visit(drain_other, NULL);
     cache_release_all_but(own_cache);
+    streams_fork_child();
 }
 
 static const char *find_setting(char **environment)
@@ -159,6 +182,6 @@ __attribute__((constructor)) static void begin_process(int argc, char **argv, ch
     exit_key_made = pthread_key_create(&exit_key, end_thread) == 0;
     if (own_cache != NULL && my_cache != &late_cache)
         watch_thread_end(own_cache);
-    pthread_atfork(life_lock, life_unlock, begin_child);
+    pthread_atfork(begin_fork, end_fork, begin_child);
     errno = saved_errno;
 }
