@@ -11,6 +11,7 @@
 enum { BLOCKS = 60000, THREADS = 3 };
 
 static pthread_barrier_t filled, printed;
+static int kept_one_in = 5;
 
 static void *fill(void *seed)
 {
@@ -26,7 +27,7 @@ static void *fill(void *seed)
             memset(blocks[i], 1, i % 7 == 0 ? 1 : n);
     }
     for (int i = 0; i < BLOCKS; i++)
-        if (i % 5 != 0)
+        if (i % kept_one_in != 0)
             free(blocks[i]);
     pthread_barrier_wait(&filled);
     pthread_barrier_wait(&printed);
@@ -48,6 +49,8 @@ int main(int argc, char **argv)
 {
     static struct ration_stats stats;
     pthread_t threads[THREADS];
+    if (argc > 2)
+        kept_one_in = 97; /* so that many pages are free, and are purged */
     pthread_barrier_init(&filled, NULL, THREADS + 1);
     pthread_barrier_init(&printed, NULL, THREADS + 1);
     for (size_t i = 0; i < THREADS; i++)
