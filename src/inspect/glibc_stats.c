@@ -134,8 +134,9 @@ static void print_heading(void)
 {
     struct writer w;
     writer_begin(&w, end_fd);
-    writer_add(&w, "ration: process ");
+    writer_add(&w, "ration[");
     writer_add_unsigned(&w, (uint64_t)syscall6(SYS_getpid, 0, 0, 0, 0, 0, 0));
+    writer_add(&w, "]");
     add_command(&w);
     writer_add(&w, " at its end\n");
     writer_end(&w);

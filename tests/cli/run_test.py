@@ -13,7 +13,7 @@ def check_options(checks, ration, programs):
     status, out, err = ration("run", "--", programs / "cli_plain", "--json", "b", "-c")
     checks.that((status, out, err) == (3, "", ""), f"arguments and status are the program's: {status} {err}")
     status, out, err = ration("run", "--stats", programs / "cli_plain")
-    checks.that(status == 0 and err.startswith("ration: process ") and " (cli_plain) at its end\nration: the heap, in bytes" in err,
+    checks.that(status == 0 and err.startswith("ration[") and " (cli_plain) at its end\nration: the heap, in bytes" in err,
                 f"--stats: {err}")
     status, _, err = ration("run", "--stats", "--", "ls", "/")
     checks.that(status == 0 and " (ls) at its end\n" in err, f"--stats of a program that closes stderr: {err}")
