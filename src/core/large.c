@@ -11,9 +11,12 @@
 /* Moving pages costs a system call and page-table work, as much as copying some dozens of pages. */
 #define MOVE_BYTES KIB(128)
 
+/* No process has more addresses: such requests fail before anything is looked up. */
+#define ADDRESSES ((size_t)1 << 48)
+
 void *large_alloc(size_t n, size_t align, bool zero)
 {
-    if (n > PTRDIFF_MAX - align)
+    if (n >= ADDRESSES || align >= ADDRESSES)
         return out_of_memory();
     bool is_zero;
     void *p = span_alloc(max_size(n, 1), align, RUN_LARGE, &is_zero);
@@ -40,7 +43,7 @@ bool large_free(void *p)
 
 void *large_resize(void *p, size_t had, size_t n)
 {
-    if (n > PTRDIFF_MAX)
+    if (n >= ADDRESSES)
         return NULL;
     if (n <= had) {
         span_trim(p, n);

@@ -93,6 +93,19 @@ static void posix_memalign_without_memory(void)
     }
 }
 
+static void alignments_beyond_memory_fail(void)
+{
+    for (size_t align = (size_t)1 << 50; align != 0; align *= 2) {
+        for (size_t size = 1; size != 0; size *= 4) {
+            errno = 0;
+            void *p = memalign(align, check_hide_size(size + (size_t)PTRDIFF_MAX));
+            CHECK(p == NULL && errno == ENOMEM,
+                  "memalign(%zu, %zu): expected NULL and ENOMEM, got %p and %d", align,
+                  size + (size_t)PTRDIFF_MAX, p, errno);
+        }
+    }
+}
+
 static void memalign_rounds_the_alignment_up(void)
 {
     static const size_t pairs[][2] = {{0, 16},  {1, 16},    {3, 16},      {24, 32},
@@ -241,6 +254,7 @@ int main(int argc, char **argv)
         C(posix_memalign_aligns),
         C(posix_memalign_refuses_bad_alignment),
         C(posix_memalign_without_memory),
+        C(alignments_beyond_memory_fail),
         C(memalign_rounds_the_alignment_up),
         C(valloc_and_pvalloc),
         C(huge_alignments),

@@ -129,6 +129,10 @@ static void refuse(void *arg)
     void *p = large_alloc(page, 1, false);
     errno = 0;
     REQUIRE(large_alloc((size_t)PTRDIFF_MAX + 1, 1, false) == NULL && errno == ENOMEM);
+    for (size_t align = (size_t)1 << 48; align != 0; align *= 2) {
+        REQUIRE(large_alloc(100000, align, false) == NULL);
+        REQUIRE(large_alloc((size_t)PTRDIFF_MAX + align / 2, align, false) == NULL);
+    }
     REQUIRE(large_alloc(PTRDIFF_MAX, 4096, false) == NULL &&
             large_alloc(SIZE_MAX, 1, true) == NULL);
     REQUIRE(large_alloc(1, (size_t)1 << 62, false) == NULL);
