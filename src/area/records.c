@@ -41,17 +41,25 @@ size_t records_used_bytes(void)
     return n;
 }
 
-void records_fork_prepare(void)
+bool records_lock_is_mine(void)
 {
-    lock_take(&records.lock);
+    return lock_is_mine(&records.lock);
+}
+
+void records_fork_prepare(bool nested)
+{
+    if (nested)
+        lock_fork_try(&records.lock);
+    else
+        lock_take(&records.lock);
 }
 
 void records_fork_parent(void)
 {
-    lock_drop(&records.lock);
+    lock_fork_parent(&records.lock);
 }
 
 void records_fork_child(void)
 {
-    lock_init(&records.lock, RANK_TABLE);
+    lock_fork_child(&records.lock);
 }

@@ -30,7 +30,9 @@ void records_place(uintptr_t start, size_t limit_bytes, bool reserved);
 size_t records_used_bytes(void);
 
 void records_fork_child(void);
-void records_fork_prepare(void);
+/* nested: the caller interrupted a thread that holds locks of the allocator, this one perhaps (os/lock.h). */
+void records_fork_prepare(bool nested);
+bool records_lock_is_mine(void);
 void records_fork_parent(void);
 
 #endif

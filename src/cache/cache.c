@@ -137,17 +137,25 @@ int cache_check_all(void)
     return broken;
 }
 
-void cache_fork_prepare(void)
+bool cache_lock_is_mine(void)
 {
-    lock_take(&all_caches.lock);
+    return lock_is_mine(&all_caches.lock);
+}
+
+void cache_fork_prepare(bool nested)
+{
+    if (nested)
+        lock_fork_try(&all_caches.lock);
+    else
+        lock_take(&all_caches.lock);
 }
 
 void cache_fork_parent(void)
 {
-    lock_drop(&all_caches.lock);
+    lock_fork_parent(&all_caches.lock);
 }
 
 void cache_fork_child(void)
 {
-    lock_init(&all_caches.lock, RANK_CACHES);
+    lock_fork_child(&all_caches.lock);
 }

@@ -148,7 +148,9 @@ int cache_check(const struct cache *cache);
 /* The same for all caches. Nobody uses any. */
 int cache_check_all(void);
 
-void cache_fork_prepare(void);
+/* nested: the caller interrupted a thread that holds locks of the allocator, this one perhaps (os/lock.h). */
+void cache_fork_prepare(bool nested);
+bool cache_lock_is_mine(void);
 void cache_fork_parent(void);
 void cache_fork_child(void);
 

@@ -14,10 +14,9 @@
 enum {
     WARM_SHARE = 4, /* the same group is taken again if it has a quarter of a batch */
     REWIND_SHARE =
-        6, /* start again once frees since the last start reach an eighth of what was offered */
+        6, /* start again once this share of what was offered was freed since the start */
     FRESH_SLOTS = 12, /* taken at once though they lie on several fresh pages */
-    STRIDE =
-        8, /* groups after which a pass over the slab looks back whether its last group is warm */
+    STRIDE = 8,       /* groups after which a pass looks back whether its last group is warm */
 };
 
 static uint64_t scan_group(const struct slab *s, unsigned group)

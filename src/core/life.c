@@ -79,14 +79,28 @@ void *life_late_alloc(unsigned c)
     return p;
 }
 
+static bool holds_locks(void)
+{
+    return purge_lock_is_mine() || lock_is_mine(&late.lock) || cache_lock_is_mine() ||
+           shelf_lock_is_mine() || span_lock_is_mine() || records_lock_is_mine();
+}
+
+static void lock_all(bool nested)
+{
+    purge_fork_prepare(nested);
+    if (nested)
+        lock_fork_try(&late.lock);
+    else
+        lock_take(&late.lock);
+    cache_fork_prepare(nested);
+    shelf_fork_prepare(nested);
+    span_fork_prepare(nested);
+    records_fork_prepare(nested);
+}
+
 void life_lock(void)
 {
-    purge_fork_prepare();
-    lock_take(&late.lock);
-    cache_fork_prepare();
-    shelf_fork_prepare();
-    span_fork_prepare();
-    records_fork_prepare();
+    lock_all(false);
 }
 
 void life_unlock(void)
@@ -95,19 +109,22 @@ void life_unlock(void)
     span_fork_parent();
     shelf_fork_parent();
     cache_fork_parent();
-    lock_drop(&late.lock);
+    lock_fork_parent(&late.lock);
     purge_fork_parent();
 }
 
 /* Above 1 when a signal handler forks while its thread is forking. */
 static THREAD_LOCAL unsigned fork_depth;
 
+static THREAD_LOCAL bool fork_is_nested; /* a handler forks that interrupted the allocator */
+
 static void begin_fork(void)
 {
     if (fork_depth++ > 0)
         return;
+    fork_is_nested = holds_locks();
     streams_fork_prepare();
-    life_lock();
+    lock_all(fork_is_nested);
 }
 
 static void end_fork(void)
@@ -134,13 +151,15 @@ static void begin_child(void)
     records_fork_child();
     span_fork_child();
     shelf_fork_child();
-    lock_init(&late.lock, RANK_SHARED);
-    late.cache = NULL;
+    lock_fork_child(&late.lock);
     cache_fork_child();
     purge_fork_child();
     report_fork_child();
-    cache_visit(drain_other, NULL);
-    cache_release_all_but(own_cache);
+    if (!fork_is_nested) { /* else what it needs may be half changed until the handler returns */
+        late.cache = NULL;
+        cache_visit(drain_other, NULL);
+        cache_release_all_but(own_cache);
+    }
     streams_fork_child();
 }
 

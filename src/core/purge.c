@@ -13,7 +13,6 @@ enum {
     RUN_PAGES_MAX = 4096,
     QUIET_PASSES =
         3, /* the helper goes after so many passes, half a purge_delay apart, that found nothing */
-    HELPER_STACK_BYTES = 48 << 10,
 };
 #define NOTE_BYTES    MIB(1)   /* free memory below this is not worth a thread */
 #define AT_ONCE_BYTES KIB(128) /* nor this a pass, where pages shall go back at once */
@@ -157,6 +156,7 @@ static bool ensure_helper(void)
     /* The last one may be on its last instructions, on the same stack: the next note tries again. */
     if (!atomic_cas_acquire(&purge.helper_alive, 0U, 1U))
         return true;
+    lock_helper_stack = helper_stack;
     atomic_exchange_full(&purge.helper_serving, 1U);
     if (os->helper_start(helper_main, NULL, helper_stack, sizeof helper_stack, &purge.helper_alive))
         return true;
@@ -196,19 +196,27 @@ void purge_growth_slow(void)
     lock_drop(&purge.pass_lock);
 }
 
-void purge_fork_prepare(void)
+bool purge_lock_is_mine(void)
 {
-    lock_take(&purge.pass_lock);
+    return lock_is_mine(&purge.pass_lock);
+}
+
+void purge_fork_prepare(bool nested)
+{
+    if (nested)
+        lock_fork_try(&purge.pass_lock);
+    else
+        lock_take(&purge.pass_lock);
 }
 
 void purge_fork_parent(void)
 {
-    lock_drop(&purge.pass_lock);
+    lock_fork_parent(&purge.pass_lock);
 }
 
 void purge_fork_child(void)
 {
-    lock_init(&purge.pass_lock, RANK_PURGE);
+    lock_fork_child(&purge.pass_lock);
     purge.helper_alive = 0;
     purge.helper_serving = 0;
     purge.noted = NOTE_BYTES; /* what the parent's helper was about to do */

@@ -25,7 +25,9 @@ void purge_note(size_t bytes);
 /* Everything free, whatever its age. Returns the bytes given back. */
 size_t purge_all(void);
 
-void purge_fork_prepare(void);
+/* nested: the caller interrupted a thread that holds locks of the allocator, this one perhaps (os/lock.h). */
+void purge_fork_prepare(bool nested);
+bool purge_lock_is_mine(void);
 void purge_fork_parent(void);
 void purge_fork_child(void);
 

@@ -274,20 +274,35 @@ int shelf_check(unsigned c)
     return agree ? 0 : 5;
 }
 
-void shelf_fork_prepare(void)
+bool shelf_lock_is_mine(void)
 {
-    for (int c = 0; c < CLASS_COUNT; c++)
-        lock_take(&shelves[c].lock);
+    for (int c = 0; c < CLASS_COUNT; c++) {
+        if (lock_is_mine(&shelves[c].lock))
+            return true;
+    }
+    return false;
+}
+
+void shelf_fork_prepare(bool nested)
+{
+    for (int c = 0; c < CLASS_COUNT; c++) {
+        if (nested)
+            lock_fork_try(&shelves[c].lock);
+        else
+            lock_take(&shelves[c].lock);
+    }
 }
 
 void shelf_fork_parent(void)
 {
     for (int c = 0; c < CLASS_COUNT; c++)
-        lock_drop(&shelves[c].lock);
+        lock_fork_parent(&shelves[c].lock);
 }
 
 void shelf_fork_child(void)
 {
-    for (int c = 0; c < CLASS_COUNT; c++)
-        lock_init(&shelves[c].lock, RANK_SHELF);
+    for (int c = 0; c < CLASS_COUNT; c++) {
+        lock_fork_child(&shelves[c].lock);
+        shelves[c].lock.rank = RANK_SHELF;
+    }
 }

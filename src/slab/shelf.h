@@ -51,7 +51,9 @@ void shelf_visit(unsigned c, void (*visit)(struct slab *s, void *arg), void *arg
 int shelf_check(unsigned c);
 
 /* Fork: every shelf's lock in class order. */
-void shelf_fork_prepare(void);
+/* nested: the caller interrupted a thread that holds locks of the allocator, this one perhaps (os/lock.h). */
+void shelf_fork_prepare(bool nested);
+bool shelf_lock_is_mine(void);
 void shelf_fork_parent(void);
 void shelf_fork_child(void);
 

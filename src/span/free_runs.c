@@ -220,7 +220,8 @@ static bool skip_foreign(size_t pages)
     for (size_t ahead = MIB(1); !window.reserved && ahead <= MIB(256); ahead *= 4) {
         size_t next = page_aligned(span.mapped + pages_for(ahead), pages_for(UNIT_BYTES));
         size_t end = next + pages;
-        if (end > limit || !span_prepare_records(end) || !window_cover(units_below(end), span.no_slab))
+        if (end > limit || !span_prepare_records(end) ||
+            !window_cover(units_below(end), span.no_slab))
             return false;
         if (window_map(address_of(next), pages << page_shift)) {
             jump_to(next, pages);

@@ -329,17 +329,25 @@ size_t span_take_excess(void)
     return excess;
 }
 
-void span_fork_prepare(void)
+bool span_lock_is_mine(void)
 {
-    lock_take(&span.lock);
+    return lock_is_mine(&span.lock);
+}
+
+void span_fork_prepare(bool nested)
+{
+    if (nested)
+        lock_fork_try(&span.lock);
+    else
+        lock_take(&span.lock);
 }
 
 void span_fork_parent(void)
 {
-    lock_drop(&span.lock);
+    lock_fork_parent(&span.lock);
 }
 
 void span_fork_child(void)
 {
-    lock_init(&span.lock, RANK_SPAN);
+    lock_fork_child(&span.lock);
 }

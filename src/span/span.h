@@ -75,7 +75,7 @@ extern size_t span_grown_pages HIDDEN;
 
 /* Growth while many pages lie dirty means that they lie in pieces too short to be used. Returns how many dirty pages
  * should be purged to make up for the growth, and forgets it: never more than it was, and never so many that less than
- * an eighth of what is in use, or 1 MiB, stays dirty for reuse. */
+ * a third of what is in use, or 1 MiB, stays dirty for reuse. */
 size_t span_take_excess(void);
 
 size_t span_dirty_bytes(void);
@@ -87,7 +87,9 @@ void span_walk(bool (*visit)(const struct span_place *place, void *arg), void *a
 /* The number of the first broken invariant, or 0. */
 int span_check(void);
 
-void span_fork_prepare(void);
+/* nested: the caller interrupted a thread that holds locks of the allocator, this one perhaps (os/lock.h). */
+void span_fork_prepare(bool nested);
+bool span_lock_is_mine(void);
 void span_fork_parent(void);
 void span_fork_child(void);
 

@@ -121,7 +121,7 @@ static void fork_one(unsigned number)
 
 int main(void)
 {
-    stress_watchdog(150);
+    stress_watchdog(280);
     double start = stress_seconds();
     pthread_t seater;
     sem_init(&seats, 0, N_THREADS);

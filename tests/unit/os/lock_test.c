@@ -76,7 +76,7 @@ static void drop_while_waiting(uint32_t *word, uint32_t expected, int timeout_ms
 {
     assert_ptr_equal(word, &lock.word);
     assert_int_equal(*word, expected);
-    assert_int_equal(expected, 2);
+    assert_int_equal(expected, lock_my_name() | LOCK_AWAITED);
     assert_true(timeout_ms < 0);
     if (++waits == 3) /* twice woken for no reason */
         lock_drop(&lock);
@@ -91,15 +91,50 @@ static void test_wait_and_wake(void **state)
     assert_int_equal(waits, 3);
     assert_int_equal(fake_os_calls(ENTRY_WAKE_ONE), 1);
     /* who had to wait cannot know of others, and wakes one more */
-    assert_int_equal(lock.word, 2);
+    assert_int_equal(lock.word, lock_my_name() | LOCK_AWAITED);
     lock_drop(&lock);
     assert_int_equal(fake_os_calls(ENTRY_WAKE_ONE), 2);
+    assert_int_equal(lock.word, 0);
+}
+
+/* A fork by the holder keeps the lock; the parent and the child go on as holders. */
+static void test_fork_keeps(void **state)
+{
+    (void)state;
+    lock_take(&lock);
+    assert_true(lock_is_mine(&lock));
+    lock_fork_try(&lock);
+    lock_fork_parent(&lock);
+    assert_true(lock_is_mine(&lock));
+    lock_fork_try(&lock);
+    lock_fork_child(&lock);
+    assert_true(lock_is_mine(&lock));
+    lock_drop(&lock);
+    assert_int_equal(lock.word, 0);
+}
+
+/* A free lock is taken and given back; one that somebody else holds is left to him, and the wait has an end. */
+static void test_fork_takes_or_misses(void **state)
+{
+    (void)state;
+    lock_fork_try(&lock);
+    assert_true(lock_is_mine(&lock));
+    lock_fork_parent(&lock);
+    assert_int_equal(lock.word, 0);
+    lock.word = 4;
+    lock_fork_try(&lock);
+    lock_fork_parent(&lock);
+    assert_int_equal(lock.word, 4);
+    lock_fork_try(&lock);
+    lock_fork_child(&lock);
     assert_int_equal(lock.word, 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_fork_keeps, setup),
+        cmocka_unit_test_setup(test_fork_takes_or_misses, setup),
         cmocka_unit_test_setup(test_alone, setup),
         cmocka_unit_test_setup(test_exclusion, setup),
         cmocka_unit_test_setup(test_wait_and_wake, setup),
