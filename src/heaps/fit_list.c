@@ -146,6 +146,11 @@ static uintptr_t search_next(struct ration_fit *fit, const struct fit_request *r
     uintptr_t tag = search_first(fit, 0, start, 0, request);
     if (tag == 0 && start != front)
         tag = search_first(fit, 0, front, start, request);
+    /* Of a block that is split, move_rover chooses the rest instead. */
+    if (tag != 0) {
+        uintptr_t after = find_after(fit, tag);
+        fit->rover = after != 0 ? row_link(&fit->row, after) : 0;
+    }
     return tag;
 }
 

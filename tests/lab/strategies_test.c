@@ -90,11 +90,6 @@ static void next_fit_goes_on_behind_a_whole_hole(void **state)
     assert_int_equal(hole_for(&holes, 296), 2);
     const int hole = hole_for(&holes, 24);
     close_holes(&holes);
-    if (hole == 0) {
-        print_message("known: a search that ends with a whole block does not move the rover "
-                      "(search_next in src/heaps/fit_list.c)\n");
-        skip();
-    }
     assert_int_equal(hole, 3);
 }
 
