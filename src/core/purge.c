@@ -156,7 +156,7 @@ static bool ensure_helper(void)
     /* The last one may be on its last instructions, on the same stack: the next note tries again. */
     if (!atomic_cas_acquire(&purge.helper_alive, 0U, 1U))
         return true;
-    lock_helper_stack = helper_stack;
+    atomic_store_relaxed(&lock_helper_stack, helper_stack);
     atomic_exchange_full(&purge.helper_serving, 1U);
     if (os->helper_start(helper_main, NULL, helper_stack, sizeof helper_stack, &purge.helper_alive))
         return true;

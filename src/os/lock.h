@@ -51,7 +51,7 @@ void lock_wake_slow(struct lock *l) HIDDEN;
 static ALWAYS_INLINE uint32_t lock_my_name(void)
 {
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
-    if (UNLIKELY(here - (uintptr_t)lock_helper_stack < HELPER_STACK_BYTES))
+    if (UNLIKELY(here - (uintptr_t)atomic_load_relaxed(&lock_helper_stack) < HELPER_STACK_BYTES))
         return LOCK_HELPER_NAME;
     return (uint32_t)(uintptr_t)&lock_anchor; /* a multiple of four, as good as never 0 */
 }
