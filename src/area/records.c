@@ -48,10 +48,7 @@ bool records_lock_is_mine(void)
 
 void records_fork_prepare(bool nested)
 {
-    if (nested)
-        lock_fork_try(&records.lock);
-    else
-        lock_take(&records.lock);
+    lock_fork_take(&records.lock, nested);
 }
 
 void records_fork_parent(void)

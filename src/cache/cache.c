@@ -144,10 +144,7 @@ bool cache_lock_is_mine(void)
 
 void cache_fork_prepare(bool nested)
 {
-    if (nested)
-        lock_fork_try(&all_caches.lock);
-    else
-        lock_take(&all_caches.lock);
+    lock_fork_take(&all_caches.lock, nested);
 }
 
 void cache_fork_parent(void)

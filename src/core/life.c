@@ -88,10 +88,7 @@ static bool holds_locks(void)
 static void lock_all(bool nested)
 {
     purge_fork_prepare(nested);
-    if (nested)
-        lock_fork_try(&late.lock);
-    else
-        lock_take(&late.lock);
+    lock_fork_take(&late.lock, nested);
     cache_fork_prepare(nested);
     shelf_fork_prepare(nested);
     span_fork_prepare(nested);

@@ -203,10 +203,7 @@ bool purge_lock_is_mine(void)
 
 void purge_fork_prepare(bool nested)
 {
-    if (nested)
-        lock_fork_try(&purge.pass_lock);
-    else
-        lock_take(&purge.pass_lock);
+    lock_fork_take(&purge.pass_lock, nested);
 }
 
 void purge_fork_parent(void)

@@ -41,7 +41,7 @@ void lock_wake_slow(struct lock *l)
     os->wake_one(&l->word);
 }
 
-void lock_fork_try(struct lock *l)
+static void try_for_a_while(struct lock *l)
 {
     if (lock_is_mine(l)) {
         l->at_fork = LOCK_KEPT;
@@ -56,6 +56,14 @@ void lock_fork_try(struct lock *l)
         os->wait(&never_woken, 0, 1);
     }
     l->at_fork = LOCK_MISSED;
+}
+
+void lock_fork_take(struct lock *l, bool nested)
+{
+    if (nested)
+        try_for_a_while(l);
+    else
+        lock_take(l);
 }
 
 void lock_fork_parent(struct lock *l)

@@ -78,9 +78,9 @@ static ALWAYS_INLINE bool lock_is_mine(const struct lock *l)
     return (atomic_load_relaxed(&l->word) & ~(uint32_t)LOCK_AWAITED) == lock_my_name();
 }
 
-/* Before a fork by a thread that holds locks of its own: keeps those, tries for the others for a while only, since their
- * holders may be waiting for the kept ones. Then one of the two below. A fork of a thread that holds none uses lock_take. */
-void lock_fork_try(struct lock *l);
+/* Before a fork; then one of the two below. nested: the forking thread holds locks of its own. It keeps those, and tries
+ * for the others for a while only, since their holders may be waiting for the kept ones. */
+void lock_fork_take(struct lock *l, bool nested);
 void lock_fork_parent(struct lock *l);
 /* What a lock protects may be half changed if it was kept (until the handler returns) or missed (for good). */
 void lock_fork_child(struct lock *l);

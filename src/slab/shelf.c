@@ -13,7 +13,9 @@ struct shelf {
     struct slab *retired; /* records, linked by next */
 } LINE_ALIGNED;
 
-static struct shelf shelves[CLASS_COUNT];
+static struct shelf shelves[CLASS_COUNT] = {
+    [0 ... CLASS_COUNT - 1] = {.lock = LOCK_INIT(RANK_SHELF)},
+};
 
 enum {
     SWEEP_SLABS = 4,  /* full slabs recounted before a class takes more memory */
@@ -285,12 +287,8 @@ bool shelf_lock_is_mine(void)
 
 void shelf_fork_prepare(bool nested)
 {
-    for (int c = 0; c < CLASS_COUNT; c++) {
-        if (nested)
-            lock_fork_try(&shelves[c].lock);
-        else
-            lock_take(&shelves[c].lock);
-    }
+    for (int c = 0; c < CLASS_COUNT; c++)
+        lock_fork_take(&shelves[c].lock, nested);
 }
 
 void shelf_fork_parent(void)
@@ -301,8 +299,6 @@ void shelf_fork_parent(void)
 
 void shelf_fork_child(void)
 {
-    for (int c = 0; c < CLASS_COUNT; c++) {
+    for (int c = 0; c < CLASS_COUNT; c++)
         lock_fork_child(&shelves[c].lock);
-        shelves[c].lock.rank = RANK_SHELF;
-    }
 }

@@ -336,10 +336,7 @@ bool span_lock_is_mine(void)
 
 void span_fork_prepare(bool nested)
 {
-    if (nested)
-        lock_fork_try(&span.lock);
-    else
-        lock_take(&span.lock);
+    lock_fork_take(&span.lock, nested);
 }
 
 void span_fork_parent(void)

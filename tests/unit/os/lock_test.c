@@ -103,10 +103,10 @@ static void test_fork_keeps(void **state)
     (void)state;
     lock_take(&lock);
     assert_true(lock_is_mine(&lock));
-    lock_fork_try(&lock);
+    lock_fork_take(&lock, true);
     lock_fork_parent(&lock);
     assert_true(lock_is_mine(&lock));
-    lock_fork_try(&lock);
+    lock_fork_take(&lock, true);
     lock_fork_child(&lock);
     assert_true(lock_is_mine(&lock));
     lock_drop(&lock);
@@ -117,15 +117,15 @@ static void test_fork_keeps(void **state)
 static void test_fork_takes_or_misses(void **state)
 {
     (void)state;
-    lock_fork_try(&lock);
+    lock_fork_take(&lock, true);
     assert_true(lock_is_mine(&lock));
     lock_fork_parent(&lock);
     assert_int_equal(lock.word, 0);
     lock.word = 4;
-    lock_fork_try(&lock);
+    lock_fork_take(&lock, true);
     lock_fork_parent(&lock);
     assert_int_equal(lock.word, 4);
-    lock_fork_try(&lock);
+    lock_fork_take(&lock, true);
     lock_fork_child(&lock);
     assert_int_equal(lock.word, 0);
 }
