@@ -61,16 +61,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         if (*end != '\0' || comparison->rounds < 1 || comparison->rounds > most_rounds)
             argp_error(state, "--rounds cannot be '%s', expected 1 to %d", argument, most_rounds);
         return 0;
-    case ARGP_KEY_ARG:
-        comparison->program = &state->argv[state->next - 1];
-        state->next = state->argc;
-        return 0;
-    case ARGP_KEY_END:
-        if (comparison->program == NULL)
-            argp_error(state, "no program given");
-        return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return command_parse_program(key, state, &comparison->program);
     }
 }
 

@@ -49,16 +49,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
             argp_error(state, "--fail-over cannot be '%s', expected bytes, as in 0 or 64k",
                        argument);
         return 0;
-    case ARGP_KEY_ARG:
-        searching->program = &state->argv[state->next - 1];
-        state->next = state->argc;
-        return 0;
-    case ARGP_KEY_END:
-        if (searching->program == NULL)
-            argp_error(state, "no program given");
-        return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return command_parse_program(key, state, &searching->program);
     }
 }
 

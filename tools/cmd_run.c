@@ -69,16 +69,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case key_stats:
         launch_set("stats", "1");
         return 0;
-    case ARGP_KEY_ARG:
-        *program = &state->argv[state->next - 1];
-        state->next = state->argc;
-        return 0;
-    case ARGP_KEY_END:
-        if (*program == NULL)
-            argp_error(state, "no program given");
-        return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return command_parse_program(key, state, program);
     }
 }
 

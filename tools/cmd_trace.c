@@ -50,16 +50,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case key_classic:
         tracing->classic = true;
         return 0;
-    case ARGP_KEY_ARG:
-        tracing->program = &state->argv[state->next - 1];
-        state->next = state->argc;
-        return 0;
-    case ARGP_KEY_END:
-        if (tracing->program == NULL)
-            argp_error(state, "no program given");
-        return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return command_parse_program(key, state, &tracing->program);
     }
 }
 

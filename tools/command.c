@@ -17,6 +17,22 @@ int command_fail(const char *name, int status, const char *format, ...)
     return status;
 }
 
+error_t command_parse_program(int key, struct argp_state *state, char ***program)
+{
+    switch (key) {
+    case ARGP_KEY_ARG:
+        *program = &state->argv[state->next - 1];
+        state->next = state->argc;
+        return 0;
+    case ARGP_KEY_END:
+        if (*program == NULL)
+            argp_error(state, "no program given");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
 int command_find_library(const char *file_name, char *path, unsigned long path_bytes)
 {
     static const char *const places[] = {"",

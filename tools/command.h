@@ -8,6 +8,8 @@
 #ifndef RATION_TOOLS_COMMAND_H
 #define RATION_TOOLS_COMMAND_H
 
+#include <argp.h>
+
 enum exit_status {
     EXIT_FINE = 0,
     EXIT_FINDING = 1, /* the command worked and found something wrong */
@@ -36,6 +38,12 @@ extern const struct command command_leaks;
 /* Print "ration NAME: MESSAGE" to stderr; returns `status`, so that callers can return it. */
 int command_fail(const char *name, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/*
+ * The last case of a parser whose first plain argument is a program: that and all behind it go to
+ * *program, an argument vector that ends with NULL. *program is NULL at first.
+ */
+error_t command_parse_program(int key, struct argp_state *state, char ***program);
 
 /*
  * Path of a library that lies beside the running executable (build tree) or in ../lib and
