@@ -34,6 +34,7 @@ extern const struct command command_stats;
 extern const struct command command_classes;
 extern const struct command command_explain;
 extern const struct command command_leaks;
+extern const struct command command_syscalls;
 
 /* Print "ration NAME: MESSAGE" to stderr; returns `status`, so that callers can return it. */
 int command_fail(const char *name, int status, const char *format, ...)

@@ -85,12 +85,15 @@ int library_open(struct library *library, const char *path, const char *name)
         find_function(handle, "malloc", &library->malloc) &&
         find_function(handle, "free", &library->free) &&
         find_function(handle, "malloc_good_size", &library->good_size) &&
+        find_function(handle, "ration_stats_bytes", &library->stats_bytes) &&
+        find_function(handle, "ration_reason_name", &library->reason_name) &&
+        find_function(handle, "ration_reason_key", &library->reason_key) &&
         find_function(handle, "ration_stats_read", &library->stats_read) &&
         find_function(handle, "ration_stats_read_process", &library->stats_read_process) &&
         find_function(handle, "ration_stats_write_text", &library->write_text) &&
         find_function(handle, "ration_stats_write_json", &library->write_json) &&
         find_function(handle, "ration_stats_write_openmetrics", &library->write_openmetrics);
-    if (!ok)
+    if (!ok || library->stats_bytes() != sizeof(struct ration_stats))
         return command_fail(name, EXIT_USAGE,
                             "%s lacks what this command asks for: it is of another version", file);
     return EXIT_FINE;

@@ -26,6 +26,9 @@ struct library {
     void *(*malloc)(size_t n);
     void (*free)(void *p);
     size_t (*good_size)(size_t n);
+    size_t (*stats_bytes)(void);
+    const char *(*reason_name)(enum ration_reason reason);
+    const char *(*reason_key)(enum ration_reason reason);
     void (*stats_read)(struct ration_stats *stats);
     enum ration_status (*stats_read_process)(int pid, struct ration_stats *stats);
     int (*write_text)(const struct ration_stats *stats, int fd);

@@ -6,8 +6,9 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-    &command_run,     &command_compare, &command_doctor, &command_stats, &command_classes,
-    &command_explain, &command_leaks,   &command_sim,    &command_trace, &command_demo,
+    &command_run,     &command_compare, &command_doctor, &command_stats,
+    &command_classes, &command_explain, &command_leaks,  &command_syscalls,
+    &command_sim,     &command_trace,   &command_demo,
 };
 
 enum { n_commands = sizeof commands / sizeof commands[0] };

@@ -35,6 +35,40 @@ struct ration_memory {
         resident_bytes; /* of it, what is in memory now; 0 for pages given back or never touched */
 };
 
+/* Why the allocator made a memory system call. */
+enum ration_reason {
+    RATION_FOR_OPEN,   /* the window is opened: its first piece, and tries that failed */
+    RATION_FOR_SLABS,  /* fresh pages for small blocks */
+    RATION_FOR_LARGE,  /* fresh pages for a large block */
+    RATION_FOR_VOID,   /* addresses that had been unmapped come back into use */
+    RATION_FOR_TABLES, /* the allocator's own records grow */
+    RATION_FOR_MOVE,   /* a large block grows by moving its pages */
+    RATION_FOR_SLOTS,  /* given back: pages between live small blocks */
+    RATION_FOR_CLEAN,  /* given back: free pages */
+    RATION_FOR_UNMAP,  /* given back, addresses too: long rows of free pages */
+    RATION_FOR_ADVICE, /* huge pages that come unasked are refused */
+    RATION_FOR_LOOK,   /* for those who look: the search for lost blocks, the shared account */
+    RATION_REASON_COUNT
+};
+
+/* The system calls made for one reason since the program started; before a fork, by the parent. */
+struct ration_calls {
+    uint64_t calls; /* refused ones included */
+    uint64_t refused;
+    uint64_t bytes;       /* mapped, given back or moved */
+    uint64_t nanoseconds; /* spent in them */
+};
+
+/* A file in which several processes count together: RATION=syscalls=FD names its descriptor. Whoever makes it writes the
+ * first two fields; `ration syscalls` does. */
+struct ration_account {
+    uint64_t magic;
+    uint64_t bytes;    /* of this structure */
+    uint64_t programs; /* that counted here; forked processes count with their parent */
+    struct ration_calls calls[RATION_REASON_COUNT];
+};
+#define RATION_ACCOUNT_MAGIC 0x31736c6c61637472U
+
 /* One size class. Blocks of a class have one usable size. */
 struct ration_class_stats {
     size_t slot_bytes;
@@ -66,7 +100,11 @@ struct ration_stats {
     size_t largest_free_bytes; /* the longest of them */
     size_t threads;            /* threads that have a cache */
     struct ration_class_stats classes[RATION_CLASS_COUNT]; /* ascending */
+    struct ration_calls calls[RATION_REASON_COUNT];
 };
+
+/* sizeof(struct ration_stats) of the library, for callers that open it while they run. */
+size_t ration_stats_bytes(void);
 
 /* Takes the ledger of this process. Time: about 1 ms for each GiB in use. */
 void ration_stats_read(struct ration_stats *stats);
@@ -91,6 +129,10 @@ int ration_stats_write_openmetrics(const struct ration_stats *stats, int fd);
 
 /* The part in words, as the text writer prints it ("free slots in slabs"). */
 const char *ration_part_name(enum ration_part part);
+
+/* The reason in words ("fresh pages for small blocks"), and in one word, as in JSON ("slabs"). */
+const char *ration_reason_name(enum ration_reason reason);
+const char *ration_reason_key(enum ration_reason reason);
 
 /* Calls visit(block, context) for each live block in address order: state RATION_BLOCK_LIVE, bytes
  * == usable_bytes, requested_bytes where it is recorded, else RATION_UNKNOWN. A block freed or

@@ -1,7 +1,7 @@
 #include "area/area.h"
 
 #include "base/bits.h"
-#include "os/os.h"
+#include "os/pages.h"
 
 /* At least 64 KiB a step, and an eighth of what there is, so that the number of calls stays logarithmic. */
 static size_t choose_step(const struct area *a, size_t missing)
@@ -19,7 +19,7 @@ bool area_reach(struct area *a, size_t bytes)
         return false;
     size_t step = choose_step(a, bytes - a->mapped_bytes);
     void *at = (void *)(a->start + a->mapped_bytes);
-    if (os->pages_map(at, step, a->reserved ? OS_MAP_OVER : OS_MAP_EXACT) == NULL)
+    if (pages_map(PAGES_TABLES, at, step, a->reserved ? OS_MAP_OVER : OS_MAP_EXACT) == NULL)
         return false;
     a->mapped_bytes += step;
     return true;

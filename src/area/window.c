@@ -2,7 +2,7 @@
 
 #include "area/area.h"
 #include "area/records.h"
-#include "os/os.h"
+#include "os/pages.h"
 
 struct window window;
 
@@ -65,7 +65,7 @@ static bool place_unreserved(size_t first_bytes, size_t window_bytes, uintptr_t 
         uintptr_t start = low + random % choices * RANGE_ALIGN;
         uintptr_t base = align_up(start + l.range_bytes - window_bytes, RANGE_ALIGN);
         start = base + window_bytes - l.range_bytes;
-        if (os->pages_map((void *)base, first_bytes, OS_MAP_EXACT) != NULL) {
+        if (pages_map(PAGES_OPEN, (void *)base, first_bytes, OS_MAP_EXACT) != NULL) {
             settle(start, &l, false);
             return true;
         }
@@ -77,13 +77,13 @@ static bool place_reserved(size_t first_bytes)
 {
     for (size_t bytes = SMALL_WINDOW; bytes >= LEAST_WINDOW; bytes /= 2) {
         struct layout l = plan_layout(bytes, MIB(1));
-        void *range = os->pages_map(NULL, l.range_bytes + UNIT_BYTES, OS_MAP_RESERVE);
+        void *range = pages_map(PAGES_OPEN, NULL, l.range_bytes + UNIT_BYTES, OS_MAP_RESERVE);
         if (range == NULL)
             continue;
         settle(align_up((uintptr_t)range, UNIT_BYTES), &l, true);
-        if (os->pages_map((void *)window.base, first_bytes, OS_MAP_OVER) != NULL)
+        if (pages_map(PAGES_OPEN, (void *)window.base, first_bytes, OS_MAP_OVER) != NULL)
             return true;
-        os->pages_unmap(range, l.range_bytes + UNIT_BYTES);
+        pages_unmap(PAGES_OPEN, range, l.range_bytes + UNIT_BYTES);
         settle_nowhere();
         return false;
     }
@@ -99,10 +99,10 @@ bool window_open(size_t first_bytes)
            place_reserved(first_bytes);
 }
 
-bool window_map(uintptr_t start, size_t bytes)
+bool window_map(enum pages_reason why, uintptr_t start, size_t bytes)
 {
     enum os_map_how how = window.reserved ? OS_MAP_OVER : OS_MAP_EXACT;
-    return os->pages_map((void *)start, bytes, how) != NULL;
+    return pages_map(why, (void *)start, bytes, how) != NULL;
 }
 
 bool window_cover(size_t units, struct slab *no_slab)

@@ -17,6 +17,7 @@
 #define RATION_AREA_WINDOW_H
 
 #include "base/atomics.h"
+#include "os/pages.h"
 #include "sizeclass/sizeclass.h"
 
 struct slab;
@@ -35,7 +36,7 @@ extern struct window window HIDDEN;
 bool window_open(size_t first_bytes);
 
 /* Maps more of the window. False if refused: nothing has changed. Span lock held. */
-bool window_map(uintptr_t start, size_t bytes);
+bool window_map(enum pages_reason why, uintptr_t start, size_t bytes);
 
 /* Makes the first `units` units known to the map, new ones as `no_slab`. False if out of memory. Span lock held. */
 bool window_cover(size_t units, struct slab *no_slab);

@@ -7,6 +7,7 @@
 #include "core/purge.h"
 #include "os/lock.h"
 #include "os/os.h"
+#include "os/pages.h"
 #include "os/streams.h"
 #include "report/report.h"
 #include "slab/shelf.h"
@@ -193,6 +194,8 @@ __attribute__((constructor)) static void begin_process(int argc, char **argv, ch
     int saved_errno = errno;
     if (getauxval(AT_SECURE) == 0)
         conf_read(find_setting(environment), file_name(argc > 0 ? argv[0] : NULL));
+    if (conf.syscalls > 0)
+        pages_share(conf.syscalls);
     if (conf.harden != HARDEN_OFF && !harden_begin(conf.harden))
         os->write_error(harden_too_late, sizeof harden_too_late - 1);
     exit_key_made = pthread_key_create(&exit_key, end_thread) == 0;

@@ -3,7 +3,7 @@
 #include "base/bits.h"
 #include "conf/conf.h"
 #include "os/lock.h"
-#include "os/os.h"
+#include "os/pages.h"
 #include "slab/shelf.h"
 #include "span/span.h"
 
@@ -45,7 +45,7 @@ static size_t ranges_bytes(const struct os_range *ranges, size_t n)
 
 static size_t purge_ranges(const struct os_range *ranges, size_t n)
 {
-    size_t done = os->pages_purge(ranges, n);
+    size_t done = pages_purge(PAGES_SLOTS, ranges, n);
     for (size_t i = done; i < n; i++)
         slab_unmark_purged(slab_of((uintptr_t)ranges[i].start), &ranges[i]);
     return ranges_bytes(ranges, done);

@@ -50,7 +50,8 @@ static bool map_table(struct search *s)
     s->capacity = live + live / 8 + NEW_BLOCKS; /* other threads may go on */
     size_t bytes = s->capacity * (sizeof *s->blocks + sizeof *s->pending) + CHUNK_BYTES;
     bytes = align_up(bytes, os->page_bytes());
-    char *table = s->capacity > UINT32_MAX ? NULL : os->pages_map(NULL, bytes, OS_MAP_ANYWHERE);
+    char *table =
+        s->capacity > UINT32_MAX ? NULL : pages_map(PAGES_LOOK, NULL, bytes, OS_MAP_ANYWHERE);
     if (table == NULL)
         return false;
     s->table = (struct os_range){table, bytes};
@@ -200,7 +201,7 @@ NOINLINE bool leaks_find(struct leaks *found)
     bool ok = proc_visit_writable(scan_root, &s);
     if (ok)
         count_found(&s, found);
-    os->pages_unmap(s.table.start, s.table.bytes);
+    pages_unmap(PAGES_LOOK, s.table.start, s.table.bytes);
     return ok;
 }
 

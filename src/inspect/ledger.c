@@ -231,6 +231,15 @@ static void count_threads(struct taking *t)
     }
 }
 
+static void add_calls(struct taking *t)
+{
+    for (int why = 0; why < RATION_REASON_COUNT; why++) {
+        const struct pages_calls *c = &t->v->account.by[why];
+        t->stats->calls[why] =
+            (struct ration_calls){c->calls, c->refused, c->bytes, c->nanoseconds};
+    }
+}
+
 static void add_process(struct taking *t)
 {
     struct ration_stats *s = t->stats;
@@ -261,6 +270,7 @@ void ledger_take(struct ration_stats *stats, const struct view *v, bool with_res
         add_runs(&t);
         add_tables(&t);
         count_threads(&t);
+        add_calls(&t);
     }
     if (with_residency)
         add_process(&t);

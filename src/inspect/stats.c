@@ -3,6 +3,13 @@
 #include "inspect/writer.h"
 
 _Static_assert((int)RATION_CLASS_COUNT == (int)CLASS_COUNT, "the public struct has every class");
+_Static_assert((int)RATION_REASON_COUNT == (int)PAGES_REASONS &&
+                   (int)RATION_FOR_LOOK == (int)PAGES_LOOK &&
+                   (int)RATION_FOR_MOVE == (int)PAGES_MOVE,
+               "the same reasons");
+_Static_assert(sizeof(struct ration_account) == sizeof(struct pages_account) &&
+                   RATION_ACCOUNT_MAGIC == PAGES_MAGIC,
+               "the same file");
 _Static_assert((int)RATION_NO_PROCESS == (int)VIEW_NO_PROCESS &&
                    (int)RATION_DENIED == (int)VIEW_DENIED &&
                    (int)RATION_NOT_LOADED == (int)VIEW_NOT_LOADED &&
@@ -28,6 +35,38 @@ static const struct {
 EXPORT const char *ration_part_name(enum ration_part part)
 {
     return (unsigned)part < RATION_PART_COUNT ? part_names[part].words : "?";
+}
+
+static const struct {
+    const char *words;
+    const char *key;
+} reason_names[RATION_REASON_COUNT] = {
+    [RATION_FOR_OPEN] = {"the window is opened", "open"},
+    [RATION_FOR_SLABS] = {"fresh pages for small blocks", "slabs"},
+    [RATION_FOR_LARGE] = {"fresh pages for large blocks", "large"},
+    [RATION_FOR_VOID] = {"unmapped pages come back", "void"},
+    [RATION_FOR_TABLES] = {"the allocator's tables grow", "tables"},
+    [RATION_FOR_MOVE] = {"large blocks grow by moving", "move"},
+    [RATION_FOR_SLOTS] = {"given back between blocks", "slots"},
+    [RATION_FOR_CLEAN] = {"given back: free pages", "clean"},
+    [RATION_FOR_UNMAP] = {"given back with addresses", "unmap"},
+    [RATION_FOR_ADVICE] = {"huge pages refused", "advice"},
+    [RATION_FOR_LOOK] = {"for those who look", "look"},
+};
+
+EXPORT const char *ration_reason_name(enum ration_reason reason)
+{
+    return (unsigned)reason < RATION_REASON_COUNT ? reason_names[reason].words : "?";
+}
+
+EXPORT const char *ration_reason_key(enum ration_reason reason)
+{
+    return (unsigned)reason < RATION_REASON_COUNT ? reason_names[reason].key : "?";
+}
+
+EXPORT size_t ration_stats_bytes(void)
+{
+    return sizeof(struct ration_stats);
 }
 
 EXPORT void ration_stats_read(struct ration_stats *stats)
@@ -112,6 +151,21 @@ static void write_classes(struct writer *w, const struct ration_stats *s)
     }
 }
 
+static void write_calls(struct writer *w, const struct ration_stats *s)
+{
+    writer_add(w, "  memory system calls by reason     calls           bytes    microseconds\n");
+    for (int why = 0; why < RATION_REASON_COUNT; why++) {
+        const struct ration_calls *c = &s->calls[why];
+        if (c->calls == 0)
+            continue;
+        add_name(w, reason_names[why].words);
+        writer_add_column(w, c->calls, 9);
+        writer_add_column(w, c->bytes, NUMBER_COLUMNS);
+        writer_add_column(w, c->nanoseconds / 1000, NUMBER_COLUMNS);
+        writer_add(w, "\n");
+    }
+}
+
 EXPORT int ration_stats_write_text(const struct ration_stats *stats, int fd)
 {
     struct writer w;
@@ -121,6 +175,7 @@ EXPORT int ration_stats_write_text(const struct ration_stats *stats, int fd)
     add_single(&w, "threads with a cache", stats->threads);
     add_single(&w, "longest free run", stats->largest_free_bytes);
     write_classes(&w, stats);
+    write_calls(&w, stats);
     return writer_end(&w);
 }
 
@@ -168,6 +223,22 @@ static void write_json_classes(struct writer *w, const struct ration_stats *s)
     writer_add(w, "\n  ]\n");
 }
 
+static void write_json_calls(struct writer *w, const struct ration_stats *s)
+{
+    writer_add(w, "  \"system_calls\": {\n");
+    for (int why = 0; why < RATION_REASON_COUNT; why++) {
+        const struct ration_calls *c = &s->calls[why];
+        writer_add(w, "    \"");
+        writer_add(w, reason_names[why].key);
+        writer_add(w, "\": {");
+        add_json_number(w, "calls", c->calls, ", ");
+        add_json_number(w, "refused", c->refused, ", ");
+        add_json_number(w, "bytes", c->bytes, ", ");
+        add_json_number(w, "nanoseconds", c->nanoseconds, "}");
+        writer_add(w, why + 1 < RATION_REASON_COUNT ? ",\n" : "\n  },\n");
+    }
+}
+
 EXPORT int ration_stats_write_json(const struct ration_stats *stats, int fd)
 {
     const struct {
@@ -196,6 +267,7 @@ EXPORT int ration_stats_write_json(const struct ration_stats *stats, int fd)
     writer_add(&w, "  \"resident_is_known\": ");
     writer_add(&w, stats->resident_is_known ? "true,\n" : "false,\n");
     write_json_parts(&w, stats);
+    write_json_calls(&w, stats);
     write_json_classes(&w, stats);
     writer_add(&w, "}\n");
     return writer_end(&w);
@@ -273,11 +345,20 @@ static void write_class_metrics(struct writer *w, const struct ration_stats *s, 
     }
 }
 
+static void write_call_metrics(struct writer *w, const struct ration_stats *s)
+{
+    writer_add(w, "# TYPE ration_system_calls counter\n"
+                  "# HELP ration_system_calls Memory system calls by reason.\n");
+    for (int why = 0; why < RATION_REASON_COUNT; why++)
+        add_sample(w, "system_calls_total", "reason", reason_names[why].key, s->calls[why].calls);
+}
+
 EXPORT int ration_stats_write_openmetrics(const struct ration_stats *stats, int fd)
 {
     struct writer w;
     writer_begin(&w, fd);
     write_part_metrics(&w, stats);
+    write_call_metrics(&w, stats);
     write_class_metrics(&w, stats, "class_live", "Live blocks of a size class.",
                         offsetof(struct ration_class_stats, live));
     write_class_metrics(&w, stats, "class_slots", "Slots of a size class, free ones included.",

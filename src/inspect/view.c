@@ -46,6 +46,9 @@ static bool read_roots(struct view *v)
         read_variable(v, &v->frontier_pages, &span.frontier, sizeof v->frontier_pages) &&
         read_variable(v, &v->mapped_pages, &span.mapped, sizeof v->mapped_pages) &&
         read_variable(v, (void *)&v->caches, (const void *)&all_caches.first, sizeof v->caches);
+    const struct pages_account *account;
+    ok = ok && read_variable(v, (void *)&account, (const void *)&pages_account, sizeof account) &&
+         view_read(v, &v->account, account, sizeof v->account);
     v->base = w.base;
     v->unit_count = w.unit_count;
     v->map = w.map;

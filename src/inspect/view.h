@@ -29,6 +29,7 @@ struct view {
     size_t frontier_pages;
     size_t mapped_pages;
     struct cache *caches;
+    struct pages_account account;
 };
 
 enum view_status view_open(struct view *v, int pid);

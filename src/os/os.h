@@ -1,6 +1,6 @@
 /* The platform contract: kernel, threads, time and chance are inputs.
  *
- * The allocator reaches the system only through the table `os`. `os_linux` is the real one; tests put another in its
+ * The allocator reaches the system only through the table `os`, and its pages_ entries through os/pages.h, which counts. `os_linux` is the real one; tests put another in its
  * place that fails the Nth call, counts calls and turns the clock (tests/support/fake_os.c).
  *
  * Rules for every entry: it never allocates from the allocator, never changes errno, may be called before the C
@@ -31,8 +31,9 @@ struct os_table {
     void *(*pages_map)(void *at, size_t bytes, enum os_map_how how);
     /* May fail (mapping limit): then the pages stay mapped. */
     bool (*pages_unmap)(void *start, size_t bytes);
-    /* Afterwards the pages are mapped, zero, and cost no memory. Returns the number of leading ranges done. */
-    size_t (*pages_purge)(const struct os_range *ranges, size_t n);
+    /* Afterwards the pages are mapped, zero, and cost no memory. Returns the number of leading ranges done; *calls
+     * grows by the system calls that it took. */
+    size_t (*pages_purge)(const struct os_range *ranges, size_t n, size_t *calls);
     /* Moves mapped pages, contents and all, to `to`, replacing what is there; the old addresses are unmapped. */
     bool (*pages_move)(void *from, size_t from_bytes, void *to, size_t to_bytes);
     /* Advice only. */
@@ -44,6 +45,8 @@ struct os_table {
 
     /* Milliseconds of a clock that only goes forward. Coarse and cheap. */
     uint64_t (*now_ms)(void);
+    /* Nanoseconds of such a clock, fine, for durations. */
+    uint64_t (*now_ns)(void);
     void (*random)(void *buffer, size_t bytes);
     void (*write_error)(const char *chars, size_t n);
     void (*abort)(void); /* does not return */
@@ -59,6 +62,9 @@ struct os_table {
                          uint32_t *alive);
     /* Reads at most n bytes of a small file; returns the count, or -1. */
     int64_t (*read_file)(const char *path, char *buffer, size_t n);
+    /* Maps the first `bytes` of the file at fd for reading and writing, shared with whoever does the same. Null unless the
+     * file begins with the words `magic` and `bytes` and is as long as that. */
+    void *(*file_share)(int fd, uint64_t magic, size_t bytes);
 };
 
 extern const struct os_table *os HIDDEN;

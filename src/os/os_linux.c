@@ -75,7 +75,7 @@ static bool linux_pages_unmap(void *start, size_t bytes)
 }
 
 /* One call for many ranges, where the kernel has it for the caller's own process. Returns how many it did. */
-static size_t purge_in_one_call(const struct os_range *ranges, size_t n)
+static size_t purge_in_one_call(const struct os_range *ranges, size_t n, size_t *calls)
 {
     static int refused;
     if (n < 2 || atomic_load_relaxed(&refused))
@@ -84,6 +84,7 @@ static size_t purge_in_one_call(const struct os_range *ranges, size_t n)
                    "a range is passed as an iovec");
     if (n > PURGE_BATCH)
         n = PURGE_BATCH;
+    ++*calls;
     long done = syscall6(SYS_process_madvise, PIDFD_SELF_THREAD, (long)ranges, (long)n,
                          MADV_DONTNEED, 0, 0);
     if (syscall_failed(done)) {
@@ -97,12 +98,13 @@ static size_t purge_in_one_call(const struct os_range *ranges, size_t n)
     return whole;
 }
 
-static size_t linux_pages_purge(const struct os_range *ranges, size_t n)
+static size_t linux_pages_purge(const struct os_range *ranges, size_t n, size_t *calls)
 {
     size_t done = 0;
     while (done < n) {
-        size_t now = purge_in_one_call(ranges + done, n - done);
+        size_t now = purge_in_one_call(ranges + done, n - done, calls);
         if (now == 0) {
+            ++*calls;
             long r = syscall6(SYS_madvise, (long)ranges[done].start, (long)ranges[done].bytes,
                               MADV_DONTNEED, 0, 0, 0);
             if (syscall_failed(r))
@@ -141,6 +143,19 @@ static int64_t linux_read_file(const char *path, char *buffer, size_t n)
     return (int64_t)have;
 }
 
+/* A mapping beyond the file's end would kill the program at its first touch: the length is asked before. */
+static void *linux_file_share(int fd, uint64_t magic, size_t bytes)
+{
+    uint64_t head[2] = {0, 0};
+    unsigned char last;
+    long got = syscall6(SYS_pread64, fd, (long)head, sizeof head, 0, 0, 0);
+    if (got != (long)sizeof head || head[0] != magic || head[1] != bytes ||
+        syscall6(SYS_pread64, fd, (long)&last, 1, (long)bytes - 1, 0, 0) != 1)
+        return NULL;
+    long at = syscall6(SYS_mmap, 0, (long)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    return syscall_failed(at) ? NULL : (void *)at;
+}
+
 static bool linux_huge_pages_unasked(void)
 {
     char text[64] = "";
@@ -162,6 +177,13 @@ static uint64_t linux_now_ms(void)
     struct timespec t = {0, 0};
     clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static uint64_t linux_now_ns(void)
+{
+    struct timespec t = {0, 0};
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
 }
 
 static void linux_random(void *buffer, size_t bytes)
@@ -249,6 +271,7 @@ const struct os_table os_linux = {
     .huge_pages_unasked = linux_huge_pages_unasked,
     .address_space_limit = linux_address_space_limit,
     .now_ms = linux_now_ms,
+    .now_ns = linux_now_ns,
     .random = linux_random,
     .write_error = linux_write_error,
     .abort = linux_abort,
@@ -257,4 +280,5 @@ const struct os_table os_linux = {
     .thread_id = linux_thread_id,
     .helper_start = linux_helper_start,
     .read_file = linux_read_file,
+    .file_share = linux_file_share,
 };

@@ -1,7 +1,7 @@
 #include "area/records.h"
 #include "span/span_internal.h"
 
-#include "os/os.h"
+#include "os/pages.h"
 
 void tag_set(size_t page, uint64_t tag)
 {
@@ -163,7 +163,7 @@ void free_run_carve(struct run *r, size_t first, size_t pages)
 
 bool map_void(size_t first, size_t pages)
 {
-    return window_map(address_of(first), pages << page_shift);
+    return window_map(PAGES_VOID, address_of(first), pages << page_shift);
 }
 
 /* The first piece is small; then an eighth of what there is, so that calls stay few and unused pages (which cost
@@ -183,13 +183,13 @@ static bool map_to(size_t end)
         return true;
     size_t missing = end - span.mapped;
     size_t step = min_size(choose_map_step(missing), limit - span.mapped);
-    if (!window_map(address_of(span.mapped), step << page_shift)) {
+    if (!window_map(span.why, address_of(span.mapped), step << page_shift)) {
         step = missing;
-        if (!window_map(address_of(span.mapped), step << page_shift))
+        if (!window_map(span.why, address_of(span.mapped), step << page_shift))
             return false;
     }
     if (span.no_huge)
-        os->pages_no_huge((void *)address_of(span.mapped), step << page_shift);
+        pages_no_huge((void *)address_of(span.mapped), step << page_shift);
     span.mapped += step;
     return true;
 }
@@ -223,7 +223,7 @@ static bool skip_foreign(size_t pages)
         if (end > limit || !span_prepare_records(end) ||
             !window_cover(units_below(end), span.no_slab))
             return false;
-        if (window_map(address_of(next), pages << page_shift)) {
+        if (window_map(span.why, address_of(next), pages << page_shift)) {
             jump_to(next, pages);
             return true;
         }

@@ -1,6 +1,6 @@
 #include "span/span_internal.h"
 
-#include "os/os.h"
+#include "os/pages.h"
 
 size_t span_grown_pages;
 struct span_state span = {.lock = LOCK_INIT(RANK_SPAN)};
@@ -97,6 +97,7 @@ void *span_alloc(size_t bytes, size_t align, enum run_kind use, bool *is_zero)
     size_t align_pages = max_size(align >> page_shift, 1);
     size_t first;
     lock_take(&span.lock);
+    span.why = use == RUN_SLAB ? PAGES_SLABS : PAGES_LARGE;
     bool ok = span_prepare_records(0) && take_any(pages, align_pages, &first, is_zero);
     if (ok)
         tag_in_use(first, pages, use);
@@ -147,6 +148,7 @@ bool span_extend(void *start, size_t new_bytes)
     uint64_t now = os->now_ms();
     size_t want = pages_for(new_bytes);
     lock_take(&span.lock);
+    span.why = PAGES_LARGE;
     size_t first = page_of((uintptr_t)start);
     uint64_t tag = tag_at(first);
     enum run_kind use = tag_kind(tag);
@@ -215,6 +217,7 @@ void *span_move(void *from, size_t new_bytes, size_t align)
     size_t pages = pages_for(new_bytes);
     size_t first;
     lock_take(&span.lock);
+    span.why = PAGES_LARGE;
     size_t old_first = page_of((uintptr_t)from);
     size_t old_pages = tag_pages(tag_at(old_first));
     size_t align_pages = max_size(align >> page_shift, 1);
@@ -231,9 +234,10 @@ void *span_move(void *from, size_t new_bytes, size_t align)
     lock_drop(&span.lock);
 
     /* The kernel moves the old pages over the first of the new ones; those behind them are mapped and zero already. */
-    bool moved = os->pages_move(from, old_pages << page_shift, (void *)address_of(first),
-                                old_pages << page_shift);
-    bool is_void = !moved && os->pages_unmap((void *)address_of(first), old_pages << page_shift);
+    bool moved = pages_move(from, old_pages << page_shift, (void *)address_of(first),
+                            old_pages << page_shift);
+    bool is_void =
+        !moved && pages_unmap(PAGES_MOVE, (void *)address_of(first), old_pages << page_shift);
     lock_take(&span.lock);
     if (moved) {
         tag_nothing(old_first, old_pages, RUN_LARGE);
@@ -284,14 +288,15 @@ static void purge_held(const struct run *held, size_t n, enum run_kind *now_is)
     for (size_t i = 0; i < n; i++) {
         struct os_range r = range_of(&held[i]);
         now_is[i] = RUN_DIRTY;
-        if (r.bytes >= UNMAP_BYTES && !window.reserved && os->pages_unmap(r.start, r.bytes)) {
+        if (r.bytes >= UNMAP_BYTES && !window.reserved &&
+            pages_unmap(PAGES_UNMAP, r.start, r.bytes)) {
             now_is[i] = RUN_VOID;
         } else {
             ranges[count] = r;
             index[count++] = i;
         }
     }
-    size_t done = os->pages_purge(ranges, count);
+    size_t done = pages_purge(PAGES_CLEAN, ranges, count);
     for (size_t i = 0; i < done; i++)
         now_is[index[i]] = RUN_CLEAN;
 }

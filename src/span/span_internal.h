@@ -28,7 +28,8 @@ struct span_state {
     size_t runs[RUN_KIND_COUNT];
     uint64_t *tags[CHUNK_COUNT];
     struct slab *no_slab;
-    bool no_huge; /* huge pages come unasked: ask for none */
+    bool no_huge;          /* huge pages come unasked: ask for none */
+    enum pages_reason why; /* whom fresh pages are mapped for now */
 };
 
 extern struct span_state span HIDDEN;

@@ -76,7 +76,7 @@ def check_openmetrics(checks, program):
     """The rules of the text format: a family's metadata first, its samples together, EOF last."""
     lines = run(program, "openmetrics").stdout.splitlines()
     checks.that(lines[-1] == "# EOF" and lines.count("# EOF") == 1, "EOF ends it")
-    families, current = set(), None
+    families, current, ending = set(), None, ""
     for line in lines[:-1]:
         if line.startswith("# "):
             word, name = line.split()[1:3]
@@ -84,11 +84,12 @@ def check_openmetrics(checks, program):
                 checks.that(name not in families, f"{name} is one family")
                 families.add(name)
                 current = name
+                ending = "_total" if line.split()[3] == "counter" else ""
             checks.that(word in ("TYPE", "UNIT", "HELP") and name == current, line)
             checks.that(word != "UNIT" or name.endswith("_" + line.split()[3]), f"the unit ends the name: {line}")
         else:
             sample = SAMPLE.match(line)
-            checks.that(sample and sample.group(1) == current, f"a sample of its family: {line}")
+            checks.that(sample and sample.group(1) == current + ending, f"a sample of its family: {line}")
     checks.that({"ration_resident_bytes", "ration_rss_bytes", "ration_class_live"} <= families, "the families")
 
 

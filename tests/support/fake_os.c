@@ -26,6 +26,7 @@ static const char *const entry_names[ENTRY_COUNT] = {
     [ENTRY_THREAD_ID] = "thread_id",
     [ENTRY_HELPER_START] = "helper_start",
     [ENTRY_READ_FILE] = "read_file",
+    [ENTRY_FILE_SHARE] = "file_share",
 };
 
 const char *os_entry_name(enum os_entry entry)
@@ -42,8 +43,8 @@ static bool fails(enum os_entry entry)
     if ((fake.fail_entries & ENTRY_BIT(entry)) == 0)
         return false;
     unsigned long number = __atomic_add_fetch(&fake.counted, 1, __ATOMIC_RELAXED);
-    bool fail = fake.fail_at != 0 &&
-                (number == fake.fail_at || (fake.fail_after && number > fake.fail_at));
+    bool fail =
+        fake.fail_at != 0 && (number == fake.fail_at || (fake.fail_after && number > fake.fail_at));
     if (fail)
         fake.failed++;
     return fail;
@@ -59,8 +60,8 @@ static void require_pages(const char *what, const void *start, size_t bytes)
     size_t page = fake_page_bytes();
     if ((uintptr_t)start % page == 0 && bytes % page == 0 && bytes != 0)
         return;
-    fprintf(stderr, "fake_os: %s(%p, %zu): expected multiples of %zu bytes, and not none\n", what, start,
-            bytes, page);
+    fprintf(stderr, "fake_os: %s(%p, %zu): expected multiples of %zu bytes, and not none\n", what,
+            start, bytes, page);
     abort();
 }
 
@@ -88,14 +89,14 @@ static bool fake_pages_unmap(void *start, size_t bytes)
 }
 
 /* A failing call does half of the ranges: the contract allows any number of leading ones. */
-static size_t fake_pages_purge(const struct os_range *ranges, size_t n)
+static size_t fake_pages_purge(const struct os_range *ranges, size_t n, size_t *calls)
 {
     for (size_t i = 0; i < n; i++)
         require_pages("pages_purge", ranges[i].start, ranges[i].bytes);
     if (n == 0)
         return 0; /* no system call */
     size_t some = fails(ENTRY_PAGES_PURGE) ? n / 2 : n;
-    size_t done = os_linux.pages_purge(ranges, some);
+    size_t done = os_linux.pages_purge(ranges, some, calls);
     for (size_t i = 0; i < done && fake.purged_count < FAKE_PURGED_MAX; i++)
         fake.purged[fake.purged_count++] = ranges[i];
     return done;
@@ -133,6 +134,12 @@ static uint64_t fake_now_ms(void)
 {
     fails(ENTRY_NOW);
     return fake.clock_by_hand ? fake.now_ms : os_linux.now_ms();
+}
+
+/* The clock of durations is not counted: every call of the system reads it. */
+static uint64_t fake_now_ns(void)
+{
+    return fake.clock_by_hand ? fake.now_ns += 1000 : os_linux.now_ns();
 }
 
 static void fake_random(void *buffer, size_t bytes)
@@ -198,6 +205,11 @@ static int64_t fake_read_file(const char *path, char *buffer, size_t n)
     return (int64_t)have;
 }
 
+static void *fake_file_share(int fd, uint64_t magic, size_t bytes)
+{
+    return fails(ENTRY_FILE_SHARE) ? NULL : os_linux.file_share(fd, magic, bytes);
+}
+
 static const struct os_table fake_table = {
     .page_bytes = fake_page_bytes,
     .pages_map = fake_pages_map,
@@ -208,6 +220,7 @@ static const struct os_table fake_table = {
     .huge_pages_unasked = fake_huge_pages_unasked,
     .address_space_limit = fake_address_space_limit,
     .now_ms = fake_now_ms,
+    .now_ns = fake_now_ns,
     .random = fake_random,
     .write_error = fake_write_error,
     .abort = fake_abort,
@@ -216,6 +229,7 @@ static const struct os_table fake_table = {
     .thread_id = fake_thread_id,
     .helper_start = fake_helper_start,
     .read_file = fake_read_file,
+    .file_share = fake_file_share,
 };
 
 void fake_os_install(void)

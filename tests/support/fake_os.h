@@ -27,6 +27,7 @@ enum os_entry {
     ENTRY_THREAD_ID,
     ENTRY_HELPER_START,
     ENTRY_READ_FILE,
+    ENTRY_FILE_SHARE,
     ENTRY_COUNT,
 };
 #define ENTRY_BIT(entry) (1U << (entry))
@@ -50,11 +51,14 @@ struct fake_os {
 
     unsigned refuse;      /* entries that always fail */
     unsigned refuse_maps; /* bit (1 << enum os_map_how): such mappings always fail */
-    struct os_range taken; /* OS_MAP_EXACT fails where this range is touched, as if somebody else mapped it */
-    bool move_unmaps_first; /* a failing pages_move has unmapped its destination, as kernels before 6.17 do */
+    struct os_range
+        taken; /* OS_MAP_EXACT fails where this range is touched, as if somebody else mapped it */
+    bool
+        move_unmaps_first; /* a failing pages_move has unmapped its destination, as kernels before 6.17 do */
 
     bool clock_by_hand;
     uint64_t now_ms;
+    uint64_t now_ns; /* each reading adds 1000 */
 
     unsigned long calls[ENTRY_COUNT];
     struct os_range purged[FAKE_PURGED_MAX]; /* what pages_purge was asked for and did, in order */
@@ -64,7 +68,8 @@ struct fake_os {
     size_t message_chars;
     unsigned long message_writes;
 
-    jmp_buf *abort_to; /* abort() jumps here with 1; null: the process exits with FAKE_ABORT_STATUS */
+    jmp_buf
+        *abort_to; /* abort() jumps here with 1; null: the process exits with FAKE_ABORT_STATUS */
     bool capture_helper; /* helper_start starts nothing, and leaves helper_entry to the test */
     void (*helper_entry)(void *arg);
     const int *script; /* for on_wait */

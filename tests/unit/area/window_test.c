@@ -15,7 +15,7 @@ static void use_window(void)
 {
     REQUIRE(window.base % UNIT_BYTES == 0 && window.unit_count == 0 && window.unit_limit > 0);
     memset((void *)window.base, 1, MIB(1));
-    REQUIRE(window_map(window.base + MIB(1), MIB(1)));
+    REQUIRE(window_map(PAGES_SLABS, window.base + MIB(1), MIB(1)));
     memset((void *)(window.base + MIB(1)), 1, MIB(1));
     REQUIRE(window_cover(3, no_slab_here) && window.unit_count == 3);
     for (int i = 0; i < 3; i++)
@@ -32,7 +32,7 @@ static void use_window(void)
             window_unit(0) >= window.unit_limit);
     fake.refuse |= ENTRY_BIT(ENTRY_PAGES_MAP);
     REQUIRE(!window_cover(window.unit_limit, no_slab_here) && window.unit_count == some);
-    REQUIRE(!window_map(window.base + MIB(2), MIB(1)));
+    REQUIRE(!window_map(PAGES_SLABS, window.base + MIB(2), MIB(1)));
     fake.refuse &= ~ENTRY_BIT(ENTRY_PAGES_MAP);
     for (size_t used = 0; used < MIB(2); used += 4096)
         REQUIRE(records_take(4096) != NULL); /* beyond the built-in block */

@@ -163,7 +163,8 @@ static void purge_some(struct chance *chance)
     size_t n = shelf_hold_old(c, &pass, held, 16);
     for (size_t i = 0; i < n; i++) {
         size_t count = slab_collect_purge(held[i], ranges, SLAB_PAGES_MAX);
-        size_t done = os->pages_purge(ranges, count);
+        size_t calls = 0;
+        size_t done = os->pages_purge(ranges, count, &calls);
         for (size_t k = done; k < count; k++)
             slab_unmark_purged(held[i], &ranges[k]);
     }

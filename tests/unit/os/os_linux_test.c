@@ -107,7 +107,9 @@ static void test_purge(void **state)
         memset(p, 1, PAGES * page);
         for (size_t i = 0; i < counts[k]; i++)
             ranges[i] = (struct os_range){p + 2 * i * page, page};
-        assert_int_equal(os_linux.pages_purge(ranges, counts[k]), counts[k]);
+        size_t calls = 0;
+        assert_int_equal(os_linux.pages_purge(ranges, counts[k], &calls), counts[k]);
+        assert_true(calls >= (counts[k] + 255) / 256 && calls <= counts[k] + 1);
         for (size_t i = 0; i < counts[k]; i++) {
             assert_int_equal(resident_pages(p + 2 * i * page, 1), 0);
             assert_int_equal(p[(2 * i + 1) * page], 1);
@@ -119,7 +121,9 @@ static void test_purge(void **state)
     assert_true(os_linux.pages_unmap(p + 4 * page, page));
     for (size_t i = 0; i < 5; i++)
         ranges[i] = (struct os_range){p + 2 * i * page, page};
-    assert_int_equal(os_linux.pages_purge(ranges, 5), 2);
+    size_t calls = 0;
+    assert_int_equal(os_linux.pages_purge(ranges, 5, &calls), 2);
+    assert_true(calls > 1);
     require_zero(p, page);
     require_zero(p + 2 * page, page);
     assert_int_equal(p[6 * page], 1);
