@@ -95,6 +95,23 @@ static size_t slabs_bytes(const struct ration_stats *stats)
     return bytes;
 }
 
+/* The class had a slab before anybody asked (the library opens one at its start): fills it. */
+static size_t measure_next_slab(const struct library *library, unsigned c,
+                                const struct ration_stats *before)
+{
+    const struct ration_class_stats *k = &before->classes[c];
+    void **blocks = calloc(k->slots + 1, sizeof *blocks);
+    struct ration_stats after;
+    for (size_t i = 0; blocks != NULL && i <= k->slots; i++)
+        blocks[i] = library->malloc(k->slot_bytes);
+    library->stats_read(&after);
+    for (size_t i = 0; blocks != NULL && i <= k->slots; i++)
+        library->free(blocks[i]);
+    free(blocks);
+    const size_t new_slabs = after.classes[c].slabs - k->slabs;
+    return new_slabs > 0 ? (slabs_bytes(&after) - slabs_bytes(before)) / new_slabs : 0;
+}
+
 static void learn_class(const struct library *library, unsigned c, struct class_facts *facts)
 {
     struct ration_stats before, after;
@@ -107,11 +124,11 @@ static void learn_class(const struct library *library, unsigned c, struct class_
     library->stats_read(&after);
     library->free(block);
     const struct ration_class_stats *k = &after.classes[c];
-    const size_t new_slabs = k->slabs - before.classes[c].slabs;
     facts->slots = k->slabs > 0 ? k->slots / k->slabs : 0;
-    facts->slab_bytes =
-        new_slabs > 0 ? (slabs_bytes(&after) - slabs_bytes(&before)) / new_slabs : 0;
     facts->batch = k->live + k->cached;
+    facts->slab_bytes = k->slabs > before.classes[c].slabs
+                            ? slabs_bytes(&after) - slabs_bytes(&before)
+                            : measure_next_slab(library, c, &after);
 }
 
 static void learn_classes(const struct library *library,

@@ -145,7 +145,12 @@ static void answer(const struct tracing *tracing, struct inside *inside, pid_t t
     /* A signal may come between the call's start and its end. */
     if (request == PTRACE_CONT && find_inside(inside, thread) != NULL)
         request = PTRACE_SYSCALL;
-    ptrace((enum __ptrace_request)request, thread, 0, pass_on);
+    if (request == PTRACE_LISTEN)
+        ptrace(PTRACE_LISTEN, thread, 0, 0);
+    else if (request == PTRACE_SYSCALL)
+        ptrace(PTRACE_SYSCALL, thread, 0, pass_on);
+    else
+        ptrace(PTRACE_CONT, thread, 0, pass_on);
 }
 
 /* Until nobody is left. */

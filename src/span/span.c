@@ -4,6 +4,7 @@
 
 size_t span_grown_pages;
 struct span_state span = {.lock = LOCK_INIT(RANK_SPAN)};
+uint64_t *span_tags[CHUNK_COUNT];
 unsigned page_shift;
 
 enum {

@@ -26,13 +26,14 @@ struct span_state {
     size_t skipped;  /* pages below the frontier that somebody else keeps from us */
     size_t pages[RUN_KIND_COUNT];
     size_t runs[RUN_KIND_COUNT];
-    uint64_t *tags[CHUNK_COUNT];
     struct slab *no_slab;
     bool no_huge;          /* huge pages come unasked: ask for none */
     enum pages_reason why; /* whom fresh pages are mapped for now */
 };
 
 extern struct span_state span HIDDEN;
+/* Not in the structure, whose lock begins with a rank: among zeros it takes no place in the library's file. */
+extern uint64_t *span_tags[CHUNK_COUNT] HIDDEN;
 
 static inline size_t page_of(uintptr_t address)
 {
@@ -59,7 +60,7 @@ static inline size_t pages_for(size_t bytes)
 
 static inline uint64_t tag_at(size_t page)
 {
-    const uint64_t *chunk = atomic_load_relaxed(&span.tags[page / CHUNK_PAGES]);
+    const uint64_t *chunk = atomic_load_relaxed(&span_tags[page / CHUNK_PAGES]);
     return chunk == NULL ? 0 : atomic_load_relaxed(&chunk[page % CHUNK_PAGES]);
 }
 
