@@ -10,6 +10,11 @@ void *malloc_slow(size_t n) HIDDEN;
 void free_slow(void *p, const char *function) HIDDEN;
 void free_event(void *p) HIDDEN;
 
+/* A block that nobody is told of, and the free of one: for reallocation while events are on. Nothing is told, either, of
+ * p not being a live block: the caller has looked. */
+void *malloc_quietly(size_t n, size_t align);
+void free_quietly(void *p, const char *function);
+
 void *core_calloc(size_t count, size_t size);
 void *core_realloc(void *p, size_t n, const char *function);
 

@@ -1,5 +1,6 @@
 /* The slow paths of free, sized free, usable size. */
 #include "core/core.h"
+#include "core/events.h"
 #include "core/fast_path.h"
 #include "core/harden.h"
 #include "core/large.h"
@@ -15,20 +16,6 @@ NOINLINE void free_event(void *p)
         purge_note(free_bytes);
 }
 
-NOINLINE void free_slow(void *p, const char *function)
-{
-    if (p == NULL)
-        return;
-    struct slab *s = slab_of((uintptr_t)p);
-    if (UNLIKELY(slab_is_guarded(s))) {
-        harden_free(s, p, function);
-        return;
-    }
-    if (large_free(p))
-        return;
-    misuse_report((uintptr_t)p, function);
-}
-
 /* The usable bytes of the live block that starts at p, or 0 if none does. */
 static size_t live_bytes(const void *p)
 {
@@ -39,6 +26,46 @@ static size_t live_bytes(const void *p)
     if (slot < SLOTS_MAX)
         return byte_is(&s->states[slot], SLOT_LIVE) ? size_classes[s->class_index].size : 0;
     return large_bytes(p);
+}
+
+/* A slab is guarded without hardening when somebody listens to events. */
+static void free_in_guarded_slab(struct slab *s, void *p, const char *function)
+{
+    if (harden_level != HARDEN_OFF) {
+        harden_free(s, p, function);
+        return;
+    }
+    uint8_t *state = &s->states[((uintptr_t)p - s->base) / size_classes[s->class_index].size];
+    if (!atomic_cas_acquire(state, SLOT_LIVE, SLOT_FREE))
+        misuse_report((uintptr_t)p, function);
+    else if (hint_take_one_is_negative(&s->till))
+        free_event(p);
+}
+
+void free_quietly(void *p, const char *function)
+{
+    struct slab *s = slab_of((uintptr_t)p);
+    if (slab_is_guarded(s))
+        free_in_guarded_slab(s, p, function);
+    else if (slot_of(s, (uintptr_t)p) < SLOTS_MAX)
+        free_fast(p);
+    else if (!large_free(p))
+        misuse_report((uintptr_t)p, function);
+}
+
+NOINLINE void free_slow(void *p, const char *function)
+{
+    if (p == NULL)
+        return;
+    if (LIKELY(!fast_paths_are_closed) && large_free(p))
+        return;
+    if (!fast_paths_are_closed || live_bytes(p) == 0) {
+        misuse_report((uintptr_t)p, function);
+        return;
+    }
+    if (events_are_on)
+        events_tell_free(p, function);
+    free_quietly(p, function);
 }
 
 size_t core_usable(const void *p, const char *function)
@@ -71,6 +98,8 @@ void core_free_sized(void *p, size_t n, size_t align, const char *function)
         misuse_report((uintptr_t)p, function);
     else if (n > PTRDIFF_MAX || bytes != expected_bytes(p, n, align))
         misuse_report_size((uintptr_t)p, bytes, n, function);
+    else if (UNLIKELY(fast_paths_are_closed))
+        free_slow(p, function);
     else
         free_fast(p);
 }

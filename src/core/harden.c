@@ -2,9 +2,9 @@
 
 #include "area/records.h"
 #include "core/core.h"
+#include "core/events.h"
 #include "core/life.h"
 #include "core/misuse.h"
-#include "slab/shelf.h"
 
 #include <string.h>
 
@@ -50,26 +50,13 @@ static struct quarantine *quarantine_of(struct cache *cache)
     return cache->quarantine;
 }
 
-static void note_in_use(struct cache *cache, void *count)
-{
-    *(unsigned *)count += cache->in_use;
-}
-
 bool harden_begin(enum harden level)
 {
-    unsigned in_use = 0;
-    cache_visit(note_in_use, &in_use);
-    bool mine = my_cache->number != 0;
-    if (in_use > mine)
+    if (!events_close_fast_paths())
         return false;
     os->random(&secret, sizeof secret);
-    if (mine)
-        cache_return_leases(my_cache);
-    shelf_set_aside();
-    slabs_are_guarded = true;
     slabs_are_zeroed = level == HARDEN_FULL;
     harden_level = level;
-    life_hide_cache();
     return true;
 }
 

@@ -1,8 +1,7 @@
 /* Hardening chosen at run time (RATION=harden=fast|full), in the same library, at no cost while it is off.
  *
- * How it gets in the way of the fast paths: every thread's my_cache is hard_cache, whose masks are empty for ever, so each
- * malloc takes the slow path, which comes here; and slabs are guarded (start_limit 0), so each free fails the slot test
- * and comes here as well. The thread's own cache works as ever, behind life_cache().
+ * It gets in the way of the fast paths as core/events.h says: they are closed. The thread's own cache works as ever, behind
+ * life_cache().
  *
  *   fast  a free slot of the mask at random; a freed block is zeroed and held back (SLOT_HELD_BACK) until some hundred
  *         others were freed, in random order

@@ -3,6 +3,7 @@
 
 #include "area/records.h"
 #include "conf/conf.h"
+#include "core/events.h"
 #include "core/harden.h"
 #include "core/purge.h"
 #include "os/lock.h"
@@ -29,6 +30,7 @@ static struct {
 /* The destructors of other keys, and the C library itself, may allocate after this: they share one cache (late). */
 static void end_thread(void *cache)
 {
+    events_thread_ends();
     my_cache = &late_cache;
     harden_drain(cache);
     cache_release(cache);
@@ -56,7 +58,7 @@ struct cache *life_cache(void)
     /* A page that is read first costs two faults: one for the page of zeros, one for its own. */
     atomic_store_relaxed(&cache->bins[0].mask, (uint64_t)0);
     own_cache = cache;
-    my_cache = harden_level == HARDEN_OFF ? cache : &hard_cache;
+    my_cache = fast_paths_are_closed ? &hard_cache : cache;
     watch_thread_end(cache);
     return cache;
 }
@@ -155,6 +157,7 @@ static void begin_child(void)
     cache_fork_child();
     purge_fork_child();
     report_fork_child();
+    events_fork_child();
     if (!fork_is_nested) { /* else what it needs may be half changed until the handler returns */
         late.cache = NULL;
         cache_visit(drain_other, NULL);

@@ -12,7 +12,7 @@ struct cache *life_cache(void);
 void life_lock(void);
 void life_unlock(void);
 
-/* Hardening begins: from now on the thread reaches its cache through life_cache alone. */
+/* The fast paths are closed: from now on the thread reaches its cache through life_cache alone. */
 void life_hide_cache(void);
 
 /* A slot from the cache that threads share when they are past their end; null if out of memory. */

@@ -1,5 +1,6 @@
 /* The slow paths of malloc, calloc and aligned allocation. */
 #include "core/core.h"
+#include "core/events.h"
 #include "core/fast_path.h"
 #include "core/harden.h"
 #include "core/large.h"
@@ -16,7 +17,7 @@ void *out_of_memory(void)
 }
 
 /* Not before the allocator has started, which the thread's first cache shows. */
-static NOINLINE void *take_large(size_t n, size_t align, bool zeroed)
+static void *take_large_quietly(size_t n, size_t align, bool zeroed)
 {
     if (UNLIKELY(life_cache() == NULL) && my_cache == &no_cache)
         return out_of_memory();
@@ -25,20 +26,17 @@ static NOINLINE void *take_large(size_t n, size_t align, bool zeroed)
     return p;
 }
 
-static COLD void *malloc_hardened(size_t n, size_t align)
+static NOINLINE void *take_large(size_t n, size_t align, bool zeroed, const char *function)
 {
-    bool is_large;
-    void *p = harden_alloc(max_size(n, 1), align, &is_large);
-    return is_large ? take_large(n, align, false) : p;
+    void *p = take_large_quietly(n, align, zeroed);
+    if (UNLIKELY(events_are_on) && p != NULL)
+        events_tell_malloc(p, n, function);
+    return p;
 }
 
-/* The thread has no cache yet, or none any more, or hardening is on, or memory is out. */
-static COLD void *malloc_without_mask(size_t n)
+static void *take_small(unsigned c)
 {
-    unsigned c = class_of(n);
     struct cache *cache = life_cache();
-    if (harden_level != HARDEN_OFF)
-        return malloc_hardened(n, 1);
     void *p = NULL;
     /* Making the cache may have allocated, and so have filled the bin. */
     if (cache != NULL && (cache->bins[c].mask != 0 || cache_refill(cache, c)))
@@ -46,6 +44,33 @@ static COLD void *malloc_without_mask(size_t n)
     else if (my_cache == &late_cache)
         p = life_late_alloc(c);
     return p != NULL ? p : out_of_memory();
+}
+
+void *malloc_quietly(size_t n, size_t align)
+{
+    bool is_large = true;
+    unsigned c = n <= SMALL_MAX ? class_of_aligned(max_size(n, 1), align) : CLASS_COUNT;
+    void *p = NULL;
+    if (harden_level != HARDEN_OFF)
+        p = harden_alloc(max_size(n, 1), align, &is_large);
+    else if (c < CLASS_COUNT)
+        return take_small(c);
+    return is_large ? take_large_quietly(n, align, false) : p;
+}
+
+/* While the fast paths are closed every allocation of at most SMALL_MAX bytes comes by here. */
+static COLD void *malloc_closed(size_t n, size_t align, const char *function)
+{
+    void *p = malloc_quietly(n, align);
+    if (events_are_on && p != NULL)
+        events_tell_malloc(p, n, function);
+    return p;
+}
+
+/* The thread has no cache yet, or none any more, or the fast paths are closed, or memory is out. */
+static COLD void *malloc_without_mask(size_t n)
+{
+    return fast_paths_are_closed ? malloc_closed(n, 1, "malloc") : take_small(class_of(n));
 }
 
 static NOINLINE void *malloc_slower(size_t n)
@@ -63,7 +88,7 @@ static NOINLINE void *malloc_slower(size_t n)
 NOINLINE void *malloc_slow(size_t n)
 {
     if (UNLIKELY(n > SMALL_MAX))
-        return take_large(n, 1, false);
+        return take_large(n, 1, false, "malloc");
     struct bin *bin = bin_for(my_cache, n);
     OPAQUE(bin);
     if (LIKELY(bin_refill(bin)))
@@ -99,6 +124,10 @@ static ALWAYS_INLINE void *zero_slot(char *p, size_t bytes)
 
 static NOINLINE void *calloc_slow(size_t n)
 {
+    if (UNLIKELY(my_cache == &hard_cache)) {
+        void *block = malloc_closed(n, 1, "calloc");
+        return block != NULL ? memset(block, 0, n) : NULL;
+    }
     void *p = malloc_slow(n);
     if (p == NULL)
         return NULL;
@@ -126,19 +155,19 @@ void *core_calloc(size_t count, size_t size)
     size_t n;
     if (UNLIKELY(__builtin_mul_overflow(count, size, &n)))
         return out_of_memory();
-    return LIKELY(n <= SMALL_MAX) ? calloc_small(n) : take_large(n, 1, true);
+    return LIKELY(n <= SMALL_MAX) ? calloc_small(n) : take_large(n, 1, true, "calloc");
 }
 
 void *core_aligned(size_t align, size_t n)
 {
     if (align <= GRAIN)
         return malloc_fast(n);
-    if (UNLIKELY(harden_level != HARDEN_OFF))
-        return malloc_hardened(n, align);
+    if (UNLIKELY(fast_paths_are_closed))
+        return malloc_closed(n, align, "aligned_alloc");
     unsigned c = class_of_aligned(n, align);
     if (c < CLASS_COUNT)
         return malloc_fast(size_classes[c].size);
-    return take_large(n, align, false);
+    return take_large(n, align, false, "aligned_alloc");
 }
 
 size_t core_good_size_aligned(size_t n, size_t align)

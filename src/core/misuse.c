@@ -1,5 +1,6 @@
 #include "core/misuse.h"
 
+#include "core/events.h"
 #include "report/report.h"
 #include "slab/slab.h"
 #include "span/span.h"
@@ -114,6 +115,7 @@ void misuse_report(uintptr_t address, const char *function)
         else
             describe_run(&t, &place, address, function);
     }
+    events_describe(&t, address, function);
     report_end(&t);
 }
 

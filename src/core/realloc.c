@@ -1,4 +1,5 @@
 #include "core/core.h"
+#include "core/events.h"
 #include "core/fast_path.h"
 #include "core/harden.h"
 #include "core/large.h"
@@ -36,6 +37,23 @@ static void *resize(void *p, size_t had, size_t n)
     return resize_by_copy(p, had, n);
 }
 
+/* The same while somebody listens: the old block is told as freed before anything happens to it (E3). */
+static COLD void *resize_told(void *p, size_t had, size_t n, const char *function)
+{
+    void *q = NULL;
+    events_tell_realloc(p, function);
+    if (fits_exactly(p, had, n))
+        q = p;
+    else if (had > SMALL_MAX && n > SMALL_MAX)
+        q = large_resize(p, had, n);
+    if (q == NULL && (q = malloc_quietly(n, 1)) != NULL) {
+        memcpy(q, p, min_size(had, n));
+        free_quietly(p, function);
+    }
+    events_tell_realloc_end(p, q, n, function);
+    return q;
+}
+
 void *core_realloc(void *p, size_t n, const char *function)
 {
     if (p == NULL)
@@ -44,8 +62,11 @@ void *core_realloc(void *p, size_t n, const char *function)
     if (had == 0)
         return NULL;
     if (n == 0) {
-        free_fast(p);
+        if (UNLIKELY(fast_paths_are_closed))
+            free_slow(p, function);
+        else
+            free_fast(p);
         return NULL;
     }
-    return resize(p, had, n);
+    return UNLIKELY(events_are_on) ? resize_told(p, had, n, function) : resize(p, had, n);
 }

@@ -6,7 +6,8 @@ set(core_dir ${PROJECT_SOURCE_DIR}/src)
 file(GLOB ration_core_sources CONFIGURE_DEPENDS
   ${core_dir}/base/*.c ${core_dir}/os/*.c ${core_dir}/conf/*.c ${core_dir}/sizeclass/*.c
   ${core_dir}/report/*.c ${core_dir}/area/*.c ${core_dir}/span/*.c ${core_dir}/slab/*.c
-  ${core_dir}/cache/*.c ${core_dir}/core/*.c ${core_dir}/inspect/*.c)
+  ${core_dir}/cache/*.c ${core_dir}/core/*.c ${core_dir}/callers/*.c ${core_dir}/record/*.c
+  ${core_dir}/inspect/*.c)
 set(ration_testcore_sources ${ration_core_sources} ${CMAKE_CURRENT_LIST_DIR}/fake_os.c
   ${CMAKE_CURRENT_LIST_DIR}/heap.c ${CMAKE_CURRENT_LIST_DIR}/unit.c)
 set(ration_testcore_includes ${core_dir} ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/tests)
