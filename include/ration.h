@@ -10,6 +10,7 @@
 #include <ration/heap.h>
 #include <ration/pool.h>
 #include <ration/private.h>
+#include <ration/registry.h>
 #include <ration/stats.h>
 #include <ration/tlsf.h>
 

@@ -3,11 +3,15 @@
  *
  * usage: bench-heaps [ROUNDS]      a Markdown table on stdout
  *
+ * The row `nothing` is a heap that hands out the same places in turn: what the measuring itself costs.
+ *
  * One deterministic sequence of allocations and frees is run 2 * ROUNDS times on each heap, each
  * time from its start. Mean: stretches of 500 operations are timed; of each the fastest round
  * counts. Worst: each operation is timed by itself, of each the fastest round counts (so interrupts
  * do not), less the cost of reading the clock; then the largest of them. Overhead: what a heap of
- * 10,000 blocks uses beyond what was asked for, per block. */
+ * 10,000 blocks uses beyond what was asked for, per block.
+ *
+ * Batches: 1000 small blocks that end together, freed one by one, or by a reset of the arena. */
 #define _GNU_SOURCE
 #include <malloc.h>
 #include <ration.h>
@@ -56,6 +60,12 @@ static struct ration_heap *start_policy(enum ration_fit_policy policy, enum rati
 static struct ration_heap *start_segregated(void)
 {
     return start_policy(RATION_FIT_SEGREGATED, RATION_FIT_LIFO);
+}
+
+static struct ration_heap *start_deferred(void)
+{
+    struct ration_fit_options o = {.coalescing = RATION_FIT_DEFERRED};
+    return ration_fit_init(&heap_memory.fit, memory, HEAP_BYTES, &o);
 }
 
 static struct ration_heap *start_first(void)
@@ -111,14 +121,58 @@ static struct ration_heap *start_arena(void)
     return ration_arena_init(&heap_memory.arena, &o);
 }
 
+/* --- a heap that does nothing --- */
+
+static struct ration_heap nothing;
+
+static void *nothing_alloc(struct ration_heap *heap, size_t size, size_t alignment)
+{
+    static size_t at;
+    (void)heap;
+    (void)size;
+    (void)alignment;
+    at = (at + FIXED_BYTES) % (N_SLOTS * FIXED_BYTES);
+    return memory + at;
+}
+
+static void nothing_free(struct ration_heap *heap, void *block)
+{
+    (void)heap;
+    (void)block;
+}
+
+static void nothing_stats(const struct ration_heap *heap, struct ration_heap_stats *stats)
+{
+    (void)heap;
+    (void)stats;
+}
+
+static void nothing_destroy(struct ration_heap *heap)
+{
+    (void)heap;
+}
+
+static struct ration_heap *start_nothing(void)
+{
+    static const struct ration_heap_ops ops = {.kind = "nothing",
+                                               .alloc = nothing_alloc,
+                                               .free = nothing_free,
+                                               .stats = nothing_stats,
+                                               .destroy = nothing_destroy};
+    ration_heap_init(&nothing, &ops, NULL, 16);
+    return &nothing;
+}
+
 static const struct contender contenders[] = {
     {"malloc", "the process's", NULL, false},
+    {"nothing", "", start_nothing, false},
     {"pool", "single thread", start_pool, true},
     {"pool", "shared", start_shared_pool, true},
     {"arena", "", start_arena, false},
     {"tlsf", "", start_tlsf, false},
     {"buddy", "", start_buddy, false},
     {"fit", "segregated", start_segregated, false},
+    {"fit", "segregated, deferred", start_deferred, false},
     {"fit", "best, LIFO", start_best, false},
     {"fit", "first, by address", start_first, false},
     {"private", "", start_private, false},
@@ -292,6 +346,8 @@ static double measure_overhead(const struct contender *c, bool is_fixed)
         asked += size;
         n++;
     }
+    if (heap == &nothing)
+        return 0;
     double overhead = ((double)(used_bytes(heap) - before) - (double)asked) / (double)n;
     for (size_t i = 0; heap == NULL && i < n; i++)
         free(probes[i]);
@@ -339,6 +395,59 @@ static void measure_all(int n_rounds, bool is_fixed)
     }
 }
 
+/* --- batches --- */
+
+enum { N_BATCH = 1000, N_BATCHES = 100 };
+
+/* ns for a block: its allocation and its share of the end. */
+static double time_batch(struct ration_heap *heap, bool is_reset)
+{
+    static void *blocks[N_BATCH];
+    uint64_t state = 11;
+    uint64_t start = now();
+    for (size_t i = 0; i < N_BATCH; i++) {
+        uint32_t size = 1 + (uint32_t)(next_random(&state) >> 32) % 128;
+        blocks[i] = heap != NULL ? ration_heap_alloc(heap, size) : malloc(size);
+        *(volatile char *)blocks[i] = 1;
+    }
+    for (size_t i = 0; i < N_BATCH && !is_reset; i++) {
+        if (heap != NULL)
+            ration_heap_free(heap, blocks[i]);
+        else
+            free(blocks[i]);
+    }
+    if (is_reset)
+        ration_arena_reset(&heap_memory.arena);
+    return (double)(now() - start) / N_BATCH;
+}
+
+static void measure_batches(int n_rounds)
+{
+    printf("\nBatches of %d blocks of 1 to 128 bytes:\n\n", N_BATCH);
+    puts("| heap | | ns for a block and its end | against malloc |");
+    puts("|---|---|--:|--:|");
+    double of_malloc = 0;
+    arena_bytes = 4 << 20;
+    for (size_t i = 0; i < sizeof contenders / sizeof *contenders; i++) {
+        const struct contender *c = &contenders[i];
+        if (c->fixed_only)
+            continue;
+        struct ration_heap *heap = c->start != NULL ? c->start() : NULL;
+        bool is_reset = heap == &heap_memory.arena.heap && c->start == start_arena;
+        double fastest_batch = 1e9;
+        for (int round = 0; round < n_rounds * N_BATCHES; round++) {
+            double took = time_batch(heap, is_reset);
+            fastest_batch = took < fastest_batch ? took : fastest_batch;
+        }
+        of_malloc = c->start == NULL ? fastest_batch : of_malloc;
+        printf("| %s | %s | %.1f | %.2f |\n", c->name, c->against, fastest_batch,
+               fastest_batch / of_malloc);
+        if (heap != NULL)
+            ration_heap_destroy(heap);
+    }
+    arena_bytes = ARENA_BYTES;
+}
+
 int main(int argc, char **argv)
 {
     int n_rounds = argc > 1 ? atoi(argv[1]) : 15;
@@ -353,6 +462,7 @@ int main(int argc, char **argv)
     memset(memory, 0, ARENA_BYTES); /* page faults are not what is measured */
     measure_all(n_rounds, true);
     measure_all(n_rounds, false);
+    measure_batches(n_rounds);
     free(memory);
     return 0;
 }

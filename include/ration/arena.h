@@ -15,7 +15,8 @@
  *   I1  the current chunk is in the chain of chunks, the cursor lies in it and is a multiple of the
  * grain; I2  a used chunk's first grain begins a block; I3  only grains that begin a block are
  * marked as freed; I4  the last block before the cursor is live (a freed one is given back at
- * once); I5  chunks do not overlap, and their sizes add up to the heap's bytes.
+ * once); I5  chunks do not overlap, and their sizes add up to the heap's bytes; I6  the bits between
+ * cursor and limit are clear, and the limit is in the current chunk.
  *
  * Figures: live_usable_peak is the peak of bytes between a chunk's first block and its cursor,
  * freed blocks included; n_frees does not count blocks that a rewind ended. largest_request_bytes
@@ -56,10 +57,12 @@ struct ration_arena {
     struct ration_arena_chunk *first;
     struct ration_arena_chunk *current;
     uintptr_t cursor; /* next free byte of the current chunk */
+    uintptr_t limit;  /* up to here the current chunk's bitmaps are ready */
     struct ration_arena_chunk
         *mark_chunk; /* the newest mark: blocks below it neither move the cursor nor grow */
     uintptr_t mark_cursor;
-    size_t full_bytes; /* used bytes in the chunks before the current one */
+    uintptr_t used_from;     /* cursor minus this: bytes in use in all chunks */
+    uint64_t steps_noted_at; /* allocations, failed ones too, when more than one step was noted */
     struct ration_heap_stats stats;
 };
 
@@ -68,7 +71,7 @@ struct ration_arena {
 struct ration_mark {
     struct ration_arena_chunk *chunk;
     uintptr_t cursor;
-    size_t full_bytes;
+    size_t used_bytes;
     struct ration_arena_chunk *outer_chunk; /* the newest mark before this one */
     uintptr_t outer_cursor;
     uint64_t serial; /* passthrough: blocks allocated before */

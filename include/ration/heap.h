@@ -102,6 +102,7 @@ struct ration_finding {
 struct ration_heap;
 struct ration_frame;
 struct ration_misuse;
+struct ration_figures;
 
 /* The operations of one kind. A program may write its own kind; each function has the contract of
  * the ration_heap_… function of the same name, minus what that function says it checks itself. */
@@ -117,6 +118,8 @@ struct ration_heap_ops {
     void (*check)(const struct ration_heap *heap, struct ration_finding *finding);
     void (*stats)(const struct ration_heap *heap, struct ration_heap_stats *stats);
     void (*destroy)(struct ration_heap *heap);
+    const struct ration_figures
+        *figures; /* for tools (registry.h); NULL: they see the name alone */
 };
 
 /* The handle. Its fields are private to heaps; a kind written by a program starts it with
@@ -222,7 +225,11 @@ int ration_heaps_each(int (*visit)(struct ration_heap *heap, void *context), voi
 
 /* Writes a table of the published heaps to the file descriptor, a line each: name, kind, bytes,
  * live bytes and their peak, live blocks, allocations, frees, failures. Returns 0, or -1 in a
- * program without write(2). RATION=stats=1 in the environment prints it to stderr at exit. */
+ * program without write(2).
+ *
+ * A process that runs under libration has published heaps in libration's own statistics too (its
+ * ledger, `ration stats PID`). RATION=stats=1 in the environment prints them to stderr at exit:
+ * libration with its ledger, or without libration this table. */
 int ration_heaps_print(int file);
 
 /* --- where kinds that grow get memory --- */

@@ -82,6 +82,22 @@ struct ration_class_stats {
 
 enum { RATION_CLASS_COUNT = 64 };
 
+/* A heap that the program published (ration_heap_publish), by its name. Its bytes are part of those
+ * that the ledger counts: of live large blocks where it lies in memory from malloc, else of what is
+ * not the allocator's. RATION_UNKNOWN: this kind does not keep the figure. */
+struct ration_named_heap {
+    char name[32]; /* cut, and quotes and the like replaced by `_` */
+    char kind[16];
+    size_t heap_bytes;
+    size_t live_bytes;
+    size_t live_blocks;
+    size_t n_allocs;
+    size_t n_frees;
+    size_t n_failures;
+};
+
+enum { RATION_NAMED_HEAPS = 32 };
+
 /* The ledger. At any time: sum of parts[].resident_bytes == own_bytes, and own_bytes +
  * not_own_bytes == rss_bytes. */
 struct ration_stats {
@@ -101,6 +117,8 @@ struct ration_stats {
     size_t threads;            /* threads that have a cache */
     struct ration_class_stats classes[RATION_CLASS_COUNT]; /* ascending */
     struct ration_calls calls[RATION_REASON_COUNT];
+    size_t n_heaps; /* published; the newest of each program and library come first in `heaps` */
+    struct ration_named_heap heaps[RATION_NAMED_HEAPS];
 };
 
 /* sizeof(struct ration_stats) of the library, for callers that open it while they run. */

@@ -67,7 +67,6 @@ struct ration_tlsf {
     uint32_t first[RATION_TLSF_LEVELS][RATION_TLSF_STEPS];
     ration_observe_fn *observe;
     void *observe_context;
-    uint64_t steps; /* of the operation in progress */
     struct ration_heap_stats stats;
 };
 

@@ -2,6 +2,8 @@
 
 enum { DEFAULT_CHUNK_BYTES = 64 * 1024 };
 
+static const struct ration_heap_ops arena_ops;
+
 /* --- chunks --- */
 
 /* Bytes of record and bitmaps for n grains. */
@@ -71,14 +73,42 @@ static arena_chunk *take_chunk(struct ration_arena *arena, size_t bytes)
     return c;
 }
 
+/* The cursor is at its highest for now; whatever moves it back has to say so first. */
+static void note_peak(struct ration_arena *arena)
+{
+    arena->stats.live_usable_peak = max_size(arena->stats.live_usable_peak, arena_used(arena));
+}
+
+/* Puts the cursor into the chunk; `used` bytes lie before it in the arena. No bits are clear yet. */
+static void set_cursor(struct ration_arena *arena, arena_chunk *c, uintptr_t cursor, size_t used)
+{
+    arena->current = c;
+    arena->cursor = cursor;
+    arena->used_from = cursor - used;
+    size_t index = index_of(arena, c, cursor);
+    size_t behind = align_up(index, WORD_BITS);
+    if (behind != index) { /* the rest of a word that is in use */
+        c->starts[index / WORD_BITS] &= bits_below(index);
+        c->freed[index / WORD_BITS] &= bits_below(index);
+    }
+    arena->limit = min_size(address_of(arena, c, behind), c->end);
+}
+
+/* Moves the cursor to an earlier place in its chunk. */
+static void move_cursor_back(struct ration_arena *arena, uintptr_t cursor)
+{
+    note_peak(arena);
+    set_cursor(arena, arena->current, cursor, cursor - arena->used_from);
+}
+
 static void make_current(struct ration_arena *arena, arena_chunk *c)
 {
+    size_t used = 0;
     if (arena->current != NULL) {
         arena->current->cursor = arena->cursor;
-        arena->full_bytes += arena->cursor - arena->current->blocks;
+        used = arena_used(arena);
     }
-    arena->current = c;
-    arena->cursor = c->blocks;
+    set_cursor(arena, c, c->blocks, used);
 }
 
 /* --- allocation --- */
@@ -95,24 +125,32 @@ static bool has_room(const arena_chunk *c, uintptr_t cursor, size_t bytes, size_
     return bytes <= room && gap_at(cursor, alignment) <= room - bytes;
 }
 
-/* The block [cursor, cursor + bytes) begins here. */
-static uintptr_t begin_block(struct ration_arena *arena, size_t bytes, bool is_freed)
+/* Clears bits up to `end`, and some more: then blocks below the limit need not think of it. */
+static void clear_bits_to(struct ration_arena *arena, uintptr_t end)
 {
+    enum { WORDS_AHEAD = 4 };
     arena_chunk *c = arena->current;
+    size_t from = index_of(arena, c, arena->limit) / WORD_BITS;
+    size_t n_words = (index_of(arena, c, c->end) + WORD_BITS - 1) / WORD_BITS;
+    size_t to = min_size(index_of(arena, c, end) / WORD_BITS + WORDS_AHEAD, n_words);
+    memset(c->starts + from, 0, (to - from) * sizeof *c->starts);
+    memset(c->freed + from, 0, (to - from) * sizeof *c->freed);
+    arena->limit = min_size(address_of(arena, c, to * WORD_BITS), c->end);
+}
+
+/* The block [cursor, cursor + bytes) begins here; it fits the chunk. */
+static uintptr_t begin_block(struct ration_arena *arena, size_t bytes)
+{
     uintptr_t block = arena->cursor;
-    size_t index = index_of(arena, c, block);
-    size_t behind = index + (bytes >> arena->grain_shift);
-    clear_from(c->starts, index, behind);
-    clear_from(c->freed, index, behind);
-    set_bit(c->starts, index);
-    if (is_freed)
-        set_bit(c->freed, index);
-    arena->cursor += bytes;
+    if (bytes > arena->limit - block)
+        clear_bits_to(arena, block + bytes);
+    set_bit(arena->current->starts, index_of(arena, arena->current, block));
+    arena->cursor = block + bytes;
     return block;
 }
 
-static COLD bool advance_slow(struct ration_arena *arena, size_t bytes, size_t alignment,
-                              uint64_t *steps)
+/* The next chunk in which the block has room. Returns 0, or -1 if there is no memory. */
+static int advance(struct ration_arena *arena, size_t bytes, size_t alignment, uint64_t *steps)
 {
     arena_chunk *kept = arena->current != NULL ? arena->current->next : NULL;
     while (kept != NULL && !has_room(kept, kept->blocks, bytes, alignment)) {
@@ -123,39 +161,58 @@ static COLD bool advance_slow(struct ration_arena *arena, size_t bytes, size_t a
     if (kept == NULL)
         kept = take_chunk(arena, needs_gap ? bytes + alignment : bytes);
     if (kept == NULL)
-        return false;
+        return -1;
     while (arena->current != NULL && arena->current->next != kept)
         make_current(arena,
                      arena->current
                          ->next); /* chunks that are passed over stay empty until the next rewind */
     make_current(arena, kept);
-    return true;
+    return 0;
 }
 
+/* An allocation of more than one step, or that failed. */
+static void note_steps(struct ration_arena *arena, uint64_t steps)
+{
+    struct ration_steps *noted = &arena->stats.alloc_steps;
+    noted->all += steps - 1;
+    noted->max = steps > noted->max ? steps : noted->max;
+    noted->last = steps;
+    arena->steps_noted_at = arena->stats.n_allocs + arena->stats.n_failures;
+}
+
+static COLD void *alloc_slow(struct ration_arena *arena, size_t bytes, size_t alignment)
+{
+    uint64_t steps = 1;
+    bool failed =
+        (arena->current == NULL || !has_room(arena->current, arena->cursor, bytes, alignment)) &&
+        advance(arena, bytes, alignment, &steps) != 0;
+    void *block = NULL;
+    if (failed) {
+        arena->stats.n_failures++;
+    } else {
+        size_t gap = gap_at(arena->cursor, alignment);
+        if (gap != 0)
+            set_bit(arena->current->freed,
+                    index_of(arena, arena->current, begin_block(arena, gap)));
+        block = (void *)begin_block(arena, bytes);
+        arena->stats.n_allocs++;
+    }
+    note_steps(arena, steps);
+    return block;
+}
+
+/* The block's bytes are a multiple of the grain, and so is the cursor. */
 static inline void *alloc_from(struct ration_arena *arena, size_t size, size_t alignment)
 {
     size_t grain = grain_of(arena);
-    if (UNLIKELY(size > HEAP_SIZE_MAX - 16))
-        return NULL;
-    size_t bytes = align_up(max_size(size, 1), grain);
-    uint64_t steps = 1;
-    alignment = max_size(alignment, grain);
-    if (UNLIKELY(arena->current == NULL ||
-                 !has_room(arena->current, arena->cursor, bytes, alignment)) &&
-        !advance_slow(arena, bytes, alignment, &steps)) {
-        arena->stats.n_failures++;
-        steps_record(&arena->stats.alloc_steps, steps);
-        return NULL;
-    }
-    size_t gap = gap_at(arena->cursor, alignment);
-    if (UNLIKELY(gap != 0))
-        begin_block(arena, gap, true);
-    uintptr_t block = begin_block(arena, bytes, false);
-    size_t used = arena->full_bytes + (arena->cursor - arena->current->blocks);
-    if (used > arena->stats.live_usable_peak)
-        arena->stats.live_usable_peak = used;
+    size_t bytes = align_up(size + (size == 0), grain);
+    uintptr_t block = arena->cursor;
+    if (UNLIKELY(bytes > arena->limit - block || (block & (alignment - 1)) != 0))
+        return alloc_slow(arena, bytes, max_size(alignment, grain));
+    arena_chunk *c = arena->current;
+    set_bit(c->starts, index_of(arena, c, block));
+    arena->cursor = block + bytes;
     arena->stats.n_allocs++;
-    steps_record(&arena->stats.alloc_steps, steps);
     return (void *)block;
 }
 
@@ -170,7 +227,7 @@ void *ration_arena_alloc(struct ration_arena *arena, size_t size)
         return NULL;
     if (UNLIKELY(arena->heap.frame != NULL))
         return ration_frame_alloc(&arena->heap, grain_of(arena), size, __builtin_return_address(0));
-    if (UNLIKELY(arena->heap.through != NULL))
+    if (UNLIKELY(arena->heap.ops != &arena_ops)) /* ended, or its blocks are plain malloc's */
         return arena->heap.ops->alloc(&arena->heap, size, grain_of(arena));
     return alloc_from(arena, size, 1);
 }
@@ -252,7 +309,9 @@ static void retract(struct ration_arena *arena)
             break;
         index = last;
     }
-    arena->cursor = address_of(arena, c, index);
+    uintptr_t cursor = address_of(arena, c, index);
+    if (cursor != arena->cursor)
+        move_cursor_back(arena, cursor);
 }
 
 static void free_block(struct ration_arena *arena, arena_chunk *c, size_t index)
@@ -281,10 +340,13 @@ static int resize_in_place(struct ration_arena *arena, arena_chunk *c, size_t in
         return bytes <= old_bytes ? 0 : -1;
     if (bytes > c->end - block)
         return -1;
-    arena->cursor = block;
-    begin_block(arena, bytes, false);
-    size_t used = arena->full_bytes + (arena->cursor - arena->current->blocks);
-    arena->stats.live_usable_peak = max_size(arena->stats.live_usable_peak, used);
+    if (bytes < old_bytes) {
+        move_cursor_back(arena, block + bytes);
+        return 0;
+    }
+    if (bytes - old_bytes > arena->limit - arena->cursor)
+        clear_bits_to(arena, block + bytes);
+    arena->cursor = block + bytes;
     return 0;
 }
 
@@ -322,7 +384,7 @@ static void *arena_resize(struct ration_heap *heap, void *block, size_t size)
 
 struct ration_mark ration_arena_mark(struct ration_arena *arena)
 {
-    struct ration_mark mark = {arena->current,    arena->cursor,      arena->full_bytes,
+    struct ration_mark mark = {arena->current,    arena->cursor,      arena_used(arena),
                                arena->mark_chunk, arena->mark_cursor, 0};
     if (arena->heap.through != NULL)
         mark.serial = ration_passthrough_mark(&arena->heap);
@@ -335,9 +397,9 @@ void ration_arena_reset(struct ration_arena *arena)
 {
     if (arena->heap.through != NULL)
         ration_passthrough_rewind(&arena->heap, 0);
-    arena->current = arena->first;
-    arena->cursor = arena->first != NULL ? arena->first->blocks : 0;
-    arena->full_bytes = 0;
+    note_peak(arena);
+    if (arena->first != NULL)
+        set_cursor(arena, arena->first, arena->first->blocks, 0);
     arena->mark_chunk = NULL;
 }
 
@@ -367,9 +429,8 @@ void ration_arena_rewind(struct ration_arena *arena, struct ration_mark mark)
                            NULL, 0);
         return;
     }
-    arena->current = mark.chunk;
-    arena->cursor = mark.cursor;
-    arena->full_bytes = mark.full_bytes;
+    note_peak(arena);
+    set_cursor(arena, mark.chunk, mark.cursor, mark.used_bytes);
     arena->mark_chunk = mark.outer_chunk;
     arena->mark_cursor = mark.outer_cursor;
     retract(arena);
@@ -415,9 +476,20 @@ static void arena_destroy(struct ration_heap *heap)
 {
     struct ration_arena *arena = arena_of(heap);
     arena->current = NULL;
+    arena->cursor = arena->limit = 0;
     ration_arena_trim(arena);
     arena->first = NULL;
 }
+
+static const struct ration_figures arena_figures = {
+    .places = {
+        [RATION_FIGURE_HEAP_BYTES] = {offsetof(struct ration_arena, stats.heap_bytes), 0, 0},
+        [RATION_FIGURE_LIVE_BYTES] = {offsetof(struct ration_arena, cursor),
+                                      offsetof(struct ration_arena, used_from), 0},
+        [RATION_FIGURE_ALLOCS] = {offsetof(struct ration_arena, stats.n_allocs), 0, 0},
+        [RATION_FIGURE_FREES] = {offsetof(struct ration_arena, stats.n_frees), 0, 0},
+        [RATION_FIGURE_FAILURES] = {offsetof(struct ration_arena, stats.n_failures), 0, 0},
+    }};
 
 static const struct ration_heap_ops arena_ops = {
     .kind = "arena",
@@ -431,6 +503,7 @@ static const struct ration_heap_ops arena_ops = {
     .check = ration_arena_check,
     .stats = ration_arena_stats,
     .destroy = arena_destroy,
+    .figures = &arena_figures,
 };
 
 static int lay_buffer(struct ration_arena *arena)

@@ -8,8 +8,8 @@
 enum { WORD_BITS = 64 };
 
 /* A chunk: this record, a bitmap of the grains that begin a block, a bitmap of those whose block
- * was freed, blocks. Bits of grains at or above the cursor have any value: they are cleared when
- * the cursor passes them. */
+ * was freed, blocks. Bits of grains from the cursor up to the arena's limit are clear; those above
+ * have any value, and are cleared when the limit moves. */
 struct ration_arena_chunk {
     struct ration_arena_chunk *next;
     size_t bytes; /* of the whole chunk, this record included */
@@ -40,12 +40,10 @@ static inline void set_bit(uint64_t *bits, size_t at)
     bits[at / WORD_BITS] |= (uint64_t)1 << (at % WORD_BITS);
 }
 
-/* Clears all bits from `from` to the end of the word of `to - 1`. */
-static inline void clear_from(uint64_t *bits, size_t from, size_t to)
+/* Of the word that holds bit `at`: the bits below it. */
+static inline uint64_t bits_below(size_t at)
 {
-    bits[from / WORD_BITS] &= ((uint64_t)1 << (from % WORD_BITS)) - 1;
-    for (size_t word = from / WORD_BITS + 1; word * WORD_BITS < to; word++)
-        bits[word] = 0;
+    return ((uint64_t)1 << (at % WORD_BITS)) - 1;
 }
 
 /* The lowest set bit in [from, to), or `to`. */
@@ -89,6 +87,12 @@ static inline uintptr_t address_of(const struct ration_arena *arena, const arena
                                    size_t index)
 {
     return c->blocks + (index << arena->grain_shift);
+}
+
+/* Bytes between the first block of each used chunk and its cursor, all together. */
+static inline size_t arena_used(const struct ration_arena *arena)
+{
+    return arena->cursor - arena->used_from;
 }
 
 static inline uintptr_t used_end(const struct ration_arena *arena, const arena_chunk *c)

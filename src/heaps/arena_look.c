@@ -2,7 +2,7 @@
 #include "heaps/arena_internal.h"
 
 /* Numbers of the invariants in arena.h. */
-enum { I_CURSOR = 1, I_FIRST, I_FREED, I_LAST, I_CHUNKS };
+enum { I_CURSOR = 1, I_FIRST, I_FREED, I_LAST, I_CHUNKS, I_CLEAR };
 
 static int visit_part(uintptr_t from, uintptr_t to, enum ration_block_state state,
                       ration_walk_fn *visit, void *context)
@@ -91,6 +91,18 @@ static int check_used_chunk(const struct ration_arena *arena, const arena_chunk 
     return 0;
 }
 
+static int check_clear_bits(const struct ration_arena *arena, struct ration_finding *finding)
+{
+    const arena_chunk *c = arena->current;
+    bool is_sound = arena->limit >= arena->cursor && arena->limit <= c->end;
+    size_t from = index_of(arena, c, arena->cursor);
+    size_t to = is_sound ? index_of(arena, c, arena->limit) : from;
+    if (is_sound && find_set(c->starts, from, to) == to && find_set(c->freed, from, to) == to)
+        return 0;
+    return finding_set(finding, I_CLEAR, arena->limit,
+                       "the limit is outside its chunk, or a bit between cursor and limit is set");
+}
+
 static int check_chunks(const struct ration_arena *arena, struct ration_finding *finding)
 {
     size_t bytes = 0;
@@ -116,9 +128,13 @@ void ration_arena_check(const struct ration_heap *heap, struct ration_finding *f
     const struct ration_arena *arena = arena_of(heap);
     if (check_chunks(arena, finding))
         return;
-    for (const arena_chunk *c = arena->first; c != NULL; c = c->next) {
-        if (arena->current == NULL || check_used_chunk(arena, c, finding) || c == arena->current)
+    for (const arena_chunk *c = arena->first; c != NULL && arena->current != NULL; c = c->next) {
+        if (check_used_chunk(arena, c, finding))
             return;
+        if (c == arena->current) {
+            check_clear_bits(arena, finding);
+            return;
+        }
     }
 }
 
@@ -140,6 +156,11 @@ void ration_arena_stats(const struct ration_heap *heap, struct ration_heap_stats
 {
     const struct ration_arena *arena = arena_of(heap);
     *stats = arena->stats;
+    stats->live_usable_peak = max_size(stats->live_usable_peak, arena_used(arena));
+    uint64_t n_tried = stats->n_allocs + stats->n_failures;
+    stats->alloc_steps.all += n_tried;
+    if (n_tried != 0 && arena->steps_noted_at != n_tried)
+        stats->alloc_steps.last = 1;
     ration_arena_walk(heap, count_part, stats);
     stats->live_requested_bytes = RATION_UNKNOWN;
     for (const arena_chunk *c = arena->current; c != NULL; c = c->next) {

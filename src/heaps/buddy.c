@@ -355,6 +355,9 @@ static void buddy_destroy(struct ration_heap *heap)
     buddy->nonempty = 0;
 }
 
+static const struct ration_figures buddy_figures = {
+    .places = FIGURES_OF_STATS(struct ration_buddy, stats)};
+
 static const struct ration_heap_ops buddy_ops = {
     .kind = "buddy",
     .alloc = buddy_alloc,
@@ -367,6 +370,7 @@ static const struct ration_heap_ops buddy_ops = {
     .check = ration_buddy_check,
     .stats = ration_buddy_stats,
     .destroy = buddy_destroy,
+    .figures = &buddy_figures,
 };
 
 /* --- the beginning --- */

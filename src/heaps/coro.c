@@ -240,6 +240,9 @@ static void stacks_destroy(struct ration_heap *heap)
     stacks->n_used = 0;
 }
 
+static const struct ration_figures stacks_figures = {
+    .places = FIGURES_OF_STATS(struct ration_stacks, stats)};
+
 static const struct ration_heap_ops stacks_ops = {
     .kind = "stacks",
     .alloc = stacks_alloc,
@@ -252,6 +255,7 @@ static const struct ration_heap_ops stacks_ops = {
     .check = stacks_check,
     .stats = stacks_stats,
     .destroy = stacks_destroy,
+    .figures = &stacks_figures,
 };
 
 struct ration_heap *ration_stacks_init(struct ration_stacks *stacks,

@@ -79,9 +79,9 @@ static uintptr_t alloc_block(struct ration_fit *fit, size_t size, size_t alignme
         return 0;
     struct fit_request request = {row_block_bytes(&fit->row, size),
                                   max_size(alignment, fit->row.alignment)};
-    fit_tell(fit, RATION_EVENT_REQUEST, ration_fit_class(fit, request.bytes), 0, 0, request.bytes);
+    fit_tell(fit, RATION_EVENT_REQUEST, fit_class(fit, request.bytes), 0, 0, request.bytes);
     uintptr_t tag = find_block(fit, &request);
-    if (tag == 0 || !ration_fit_links_are_sound(fit, tag, "alloc")) {
+    if (tag == 0 || !ration_fit_free_is_sound(fit, tag, "alloc")) {
         fit_tell(fit, RATION_EVENT_FAIL, 0, 0, 0, request.bytes);
         return 0;
     }
@@ -107,6 +107,16 @@ static void *fit_alloc(struct ration_heap *heap, size_t size, size_t alignment)
 }
 
 /* --- free --- */
+
+/* The tag of a live block, or 0 after a report. */
+static inline uintptr_t resolve(const struct ration_fit *fit, const void *block,
+                                const char *operation)
+{
+    uintptr_t tag = row_find(&fit->row, block);
+    if (UNLIKELY(tag == 0))
+        ration_row_report(&fit->row, &fit->heap, block, operation);
+    return tag;
+}
 
 /* `upper` vanishes into the block before it. */
 static void note_merge(struct ration_fit *fit, uintptr_t tag, uintptr_t upper, size_t size)
@@ -138,6 +148,7 @@ uintptr_t ration_fit_merge_and_insert(struct ration_fit *fit, uintptr_t tag, siz
     return tag;
 }
 
+/* The tags of both were looked at when the block was resolved. */
 static bool neighbours_are_sound(const struct ration_fit *fit, uintptr_t tag, const char *operation)
 {
     uintptr_t next = tag_next(tag);
@@ -148,12 +159,12 @@ static bool neighbours_are_sound(const struct ration_fit *fit, uintptr_t tag, co
 static void free_block(struct ration_fit *fit, uintptr_t tag)
 {
     size_t size = tag_size(tag);
-    fit_tell(fit, RATION_EVENT_RELEASE, ration_fit_class(fit, size), tag, 0, size);
+    fit_tell(fit, RATION_EVENT_RELEASE, fit_class(fit, size), tag, 0, size);
     fit->stats.n_frees++;
     stats_count_dead(&fit->stats, size - TAG_BYTES);
     if (fit->options.coalescing == RATION_FIT_IMMEDIATE) {
-        tag_put(&fit->row, tag, size,
-                tag_flags(tag) & ~TAG_LIVE); /* stays readable inside a larger free block */
+        if (!tag_prev_is_live(tag)) /* stays readable as free inside the larger block */
+            tag_put(&fit->row, tag, size, tag_flags(tag) & ~TAG_LIVE);
         ration_fit_merge_and_insert(fit, tag, size);
         return;
     }
@@ -170,7 +181,7 @@ static void free_block(struct ration_fit *fit, uintptr_t tag)
 static void fit_free(struct ration_heap *heap, void *block)
 {
     struct ration_fit *fit = fit_of(heap);
-    uintptr_t tag = ration_row_resolve(&fit->row, heap, block, "free");
+    uintptr_t tag = resolve(fit, block, "free");
     if (tag == 0 || !neighbours_are_sound(fit, tag, "free"))
         return;
     fit->steps = 0;
@@ -206,7 +217,7 @@ void ration_fit_coalesce(struct ration_fit *fit)
     while (tag < row_end_mark(&fit->row)) {
         fit->steps++;
         bool is_free = !tag_is_live(tag);
-        if (is_free && !ration_fit_links_are_sound(fit, tag, "coalesce"))
+        if (is_free && !ration_fit_free_is_sound(fit, tag, "coalesce"))
             return;
         tag = is_free ? merge_run(fit, tag) : tag_next(tag);
     }
@@ -327,7 +338,7 @@ static uintptr_t move_block(struct ration_fit *fit, uintptr_t tag, size_t size)
 static uintptr_t resolve_for_resize(struct ration_fit *fit, void *block, size_t size,
                                     const char *operation)
 {
-    uintptr_t tag = ration_row_resolve(&fit->row, &fit->heap, block, operation);
+    uintptr_t tag = resolve(fit, block, operation);
     fit->steps = 0;
     return tag != 0 && size <= RATION_FIT_MAX_BYTES && neighbours_are_sound(fit, tag, operation)
                ? tag
@@ -372,7 +383,7 @@ static bool fit_owns(const struct ration_heap *heap, const void *address)
 
 static size_t fit_usable_size(const struct ration_heap *heap, const void *block)
 {
-    uintptr_t tag = ration_row_resolve(&fit_of(heap)->row, heap, block, "usable size");
+    uintptr_t tag = resolve(fit_of(heap), block, "usable size");
     return tag != 0 ? tag_usable(tag) : 0;
 }
 
@@ -387,6 +398,9 @@ static void fit_destroy(struct ration_heap *heap)
     fit_of(heap)->row = (struct ration_row){0};
 }
 
+static const struct ration_figures fit_figures = {.places =
+                                                      FIGURES_OF_STATS(struct ration_fit, stats)};
+
 static const struct ration_heap_ops fit_ops = {
     .kind = "fit",
     .alloc = fit_alloc,
@@ -399,6 +413,7 @@ static const struct ration_heap_ops fit_ops = {
     .check = ration_fit_check,
     .stats = ration_fit_stats,
     .destroy = fit_destroy,
+    .figures = &fit_figures,
 };
 
 /* --- the beginning --- */

@@ -36,7 +36,7 @@ static int check_list(const struct ration_fit *fit, unsigned list, size_t n_free
             return finding_set(finding, I_LISTED, tag, "a list holds what is no free block");
         if (++*listed > n_free)
             return finding_set(finding, I_LISTED, tag, "the lists hold more blocks than are free");
-        if (ration_fit_class(fit, tag_size(tag)) != list)
+        if (fit_class(fit, tag_size(tag)) != list)
             return finding_set(finding, I_LISTED, tag,
                                "a free block is in the list of another size");
         if (*tag_prev_link(tag) != (before != 0 ? row_link(row, before) : 0))

@@ -52,7 +52,7 @@ static void adopt(struct ration_fit *fit, uintptr_t start, uintptr_t end)
     fit->stats.heap_bytes_peak = max_size(fit->stats.heap_bytes_peak, fit->stats.heap_bytes);
     fit_tell(fit, RATION_EVENT_GROW, 0, start, 0, end - start);
     bool merges = fit->options.coalescing != RATION_FIT_NEVER && !tag_prev_is_live(tag) &&
-                  ration_fit_links_are_sound(fit, tag_prev(tag), "grow");
+                  ration_fit_free_is_sound(fit, tag_prev(tag), "grow");
     if (merges)
         ration_fit_merge_and_insert(fit, tag, size);
     else
@@ -113,7 +113,7 @@ uintptr_t ration_fit_grow_for(struct ration_fit *fit, const struct fit_request *
         if (extend(fit, end_is_ours && there < wanted ? wanted - there : wanted) != 0)
             return 0;
         last = find_last_free(fit);
-        if (last != 0 && ration_fit_serves(fit, last, request))
+        if (last != 0 && fit_serves(fit, last, request))
             return last;
     }
     return 0;
@@ -149,7 +149,7 @@ int ration_fit_grow_first(struct ration_fit *fit)
 size_t ration_fit_trim(struct ration_fit *fit, size_t keep)
 {
     uintptr_t last = find_last_free(fit);
-    if (fit->options.grow == NULL || last == 0 || !ration_fit_links_are_sound(fit, last, "trim"))
+    if (fit->options.grow == NULL || last == 0 || !ration_fit_free_is_sound(fit, last, "trim"))
         return 0;
     size_t size = tag_size(last);
     size_t kept = align_up(keep, fit->row.alignment);

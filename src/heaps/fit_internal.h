@@ -28,13 +28,33 @@ static inline bool fit_is_implicit(const struct ration_fit *fit)
 
 /* --- fit_list.c --- */
 
-HIDDEN unsigned ration_fit_class(const struct ration_fit *fit, size_t bytes);
+enum { FIT_LOWEST_ORDER = 4 }; /* log2 of the smallest block */
+
+/* The list of a block of this size. */
+static inline unsigned fit_class(const struct ration_fit *fit, size_t bytes)
+{
+    if (fit->options.policy != RATION_FIT_SEGREGATED)
+        return 0;
+    unsigned order = highest_bit(bytes);
+    unsigned step =
+        (unsigned)(bytes >> (order - fit->class_shift)) & ((1U << fit->class_shift) - 1);
+    return ((order - FIT_LOWEST_ORDER) << fit->class_shift) + step;
+}
 
 /* A free block that serves the request, still in its list; 0 if there is none. Counts its steps. */
 HIDDEN uintptr_t ration_fit_search(struct ration_fit *fit, const struct fit_request *request);
 
-HIDDEN bool ration_fit_serves(const struct ration_fit *fit, uintptr_t tag,
-                              const struct fit_request *request);
+static inline bool fit_serves(const struct ration_fit *fit, uintptr_t tag,
+                              const struct fit_request *request)
+{
+    size_t size = tag_size(tag);
+    if (size < request->bytes || tag_is_live(tag))
+        return false;
+    if (request->alignment <= fit->row.alignment)
+        return true;
+    size_t gap = tag_front_gap(tag, request->alignment);
+    return gap <= size - request->bytes;
+}
 
 /* The tag of the block must say its size. Insert counts its steps. */
 HIDDEN void ration_fit_insert(struct ration_fit *fit, uintptr_t tag);
@@ -49,10 +69,14 @@ static inline bool fit_keeps_place(const struct ration_fit *fit)
     return fit->options.order == RATION_FIT_ADDRESS && fit->options.policy != RATION_FIT_SEGREGATED;
 }
 
-/* Whether the links around a free block agree with it; reports and returns false if the program
- * wrote to it. */
+/* Whether the links around a free block, whose tag is sound, agree with it; reports and returns
+ * false if the program wrote to it. */
 HIDDEN bool ration_fit_links_are_sound(const struct ration_fit *fit, uintptr_t tag,
                                        const char *operation);
+
+/* The same for a block of which nothing is known yet. */
+HIDDEN bool ration_fit_free_is_sound(const struct ration_fit *fit, uintptr_t tag,
+                                     const char *operation);
 
 /* --- fit.c --- */
 

@@ -1,24 +1,12 @@
 #include "heaps/fit_internal.h"
 
-enum { LOWEST_ORDER = 4 }; /* log2 of the smallest block */
-
 static const unsigned no_list = RATION_FIT_LISTS;
-
-unsigned ration_fit_class(const struct ration_fit *fit, size_t bytes)
-{
-    if (fit->options.policy != RATION_FIT_SEGREGATED)
-        return 0;
-    unsigned order = highest_bit(bytes);
-    unsigned step =
-        (unsigned)(bytes >> (order - fit->class_shift)) & ((1U << fit->class_shift) - 1);
-    return ((order - LOWEST_ORDER) << fit->class_shift) + step;
-}
 
 size_t ration_fit_list_min_bytes(const struct ration_fit *fit, unsigned list)
 {
     if (fit->options.policy != RATION_FIT_SEGREGATED)
         return TAG_MIN_BLOCK;
-    unsigned order = (list >> fit->class_shift) + LOWEST_ORDER;
+    unsigned order = (list >> fit->class_shift) + FIT_LOWEST_ORDER;
     size_t step = list & ((1U << fit->class_shift) - 1);
     return ((size_t)1 << order) + (step << (order - fit->class_shift));
 }
@@ -76,7 +64,7 @@ static size_t count_at_most(const struct ration_fit *fit)
     return fit_is_implicit(fit) ? SIZE_MAX : fit->stats.free_blocks;
 }
 
-static void examine(struct ration_fit *fit, unsigned list, uintptr_t tag)
+static inline void examine(struct ration_fit *fit, unsigned list, uintptr_t tag)
 {
     fit->steps++;
     fit_tell(fit, RATION_EVENT_EXAMINE, list, tag, 0, tag_size(tag));
@@ -84,25 +72,13 @@ static void examine(struct ration_fit *fit, unsigned list, uintptr_t tag)
 
 /* --- the policies --- */
 
-bool ration_fit_serves(const struct ration_fit *fit, uintptr_t tag,
-                       const struct fit_request *request)
-{
-    size_t size = tag_size(tag);
-    if (size < request->bytes || tag_is_live(tag))
-        return false;
-    if (request->alignment <= fit->row.alignment)
-        return true;
-    size_t gap = tag_front_gap(tag, request->alignment);
-    return gap <= size - request->bytes;
-}
-
 /* The first that serves, from `tag` to before `end` (0: to the end). */
 static uintptr_t search_first(struct ration_fit *fit, unsigned list, uintptr_t tag, uintptr_t end,
                               const struct fit_request *request)
 {
     for (size_t left = count_at_most(fit); tag != end && tag != 0 && left != 0; left--) {
         examine(fit, list, tag);
-        if (ration_fit_serves(fit, tag, request))
+        if (fit_serves(fit, tag, request))
             return tag;
         tag = find_after(fit, tag);
     }
@@ -115,7 +91,7 @@ static uintptr_t search_best(struct ration_fit *fit, const struct fit_request *r
     uintptr_t tag = find_front(fit, 0);
     for (size_t left = count_at_most(fit); tag != 0 && left != 0; left--) {
         examine(fit, 0, tag);
-        if (ration_fit_serves(fit, tag, request) && (best == 0 || tag_size(tag) < tag_size(best)))
+        if (fit_serves(fit, tag, request) && (best == 0 || tag_size(tag) < tag_size(best)))
             best = tag;
         bool none_is_better = best != 0 && (tag_size(best) == request->bytes ||
                                             fit->options.order == RATION_FIT_SIZE);
@@ -132,7 +108,7 @@ static uintptr_t search_worst(struct ration_fit *fit, const struct fit_request *
     uintptr_t tag = find_front(fit, 0);
     for (size_t left = count_at_most(fit); tag != 0 && left != 0; left--) {
         examine(fit, 0, tag);
-        if (ration_fit_serves(fit, tag, request) && (worst == 0 || tag_size(tag) > tag_size(worst)))
+        if (fit_serves(fit, tag, request) && (worst == 0 || tag_size(tag) > tag_size(worst)))
             worst = tag;
         tag = find_after(fit, tag);
     }
@@ -156,9 +132,10 @@ static uintptr_t search_next(struct ration_fit *fit, const struct fit_request *r
 
 static uintptr_t search_segregated(struct ration_fit *fit, const struct fit_request *request)
 {
-    unsigned list = find_nonempty(fit, ration_fit_class(fit, request->bytes));
+    unsigned list = find_nonempty(fit, fit_class(fit, request->bytes));
     while (list < no_list) {
-        fit_tell(fit, RATION_EVENT_CLASS, list, 0, 0, ration_fit_list_min_bytes(fit, list));
+        if (UNLIKELY(fit->options.observe != NULL))
+            fit_tell(fit, RATION_EVENT_CLASS, list, 0, 0, ration_fit_list_min_bytes(fit, list));
         uintptr_t tag = search_first(fit, list, find_front(fit, list), 0, request);
         if (tag != 0)
             return tag;
@@ -236,8 +213,9 @@ void ration_fit_insert(struct ration_fit *fit, uintptr_t tag)
         fit_tell(fit, RATION_EVENT_INSERT, 0, tag, 0, tag_size(tag));
         return;
     }
-    unsigned list = ration_fit_class(fit, tag_size(tag));
-    uintptr_t before = find_place(fit, list, tag);
+    unsigned list = fit_class(fit, tag_size(tag));
+    bool is_lifo = fit->options.order == RATION_FIT_LIFO;
+    uintptr_t before = is_lifo ? 0 : find_place(fit, list, tag);
     uint32_t after = before != 0 ? *tag_next_link(before) : fit->first[list];
     link_between(fit, list, before != 0 ? row_link(&fit->row, before) : 0, row_link(&fit->row, tag),
                  after);
@@ -249,7 +227,7 @@ void ration_fit_remove(struct ration_fit *fit, uintptr_t tag)
 {
     fit->stats.free_blocks--;
     fit->stats.free_bytes -= tag_size(tag);
-    unsigned list = fit_is_implicit(fit) ? 0 : ration_fit_class(fit, tag_size(tag));
+    unsigned list = fit_is_implicit(fit) ? 0 : fit_class(fit, tag_size(tag));
     fit_tell(fit, RATION_EVENT_REMOVE, list, tag, 0, tag_size(tag));
     if (fit_is_implicit(fit))
         return;
@@ -288,16 +266,26 @@ bool ration_fit_links_are_sound(const struct ration_fit *fit, uintptr_t tag, con
     uint32_t link = row_link(row, tag);
     uint32_t before = *tag_prev_link(tag);
     uint32_t after = *tag_next_link(tag);
-    bool sound = tag_is_sound(row, tag) && !tag_is_live(tag);
-    if (sound && before != 0)
+    bool sound;
+    if (before != 0)
         sound = row_link_is_inside(row, before) && *tag_next_link(row_tag(row, before)) == link;
-    else if (sound)
-        sound = fit->first[ration_fit_class(fit, tag_size(tag))] == link;
+    else
+        sound = fit->first[fit_class(fit, tag_size(tag))] == link;
     if (sound && after != 0)
         sound = row_link_is_inside(row, after) && *tag_prev_link(row_tag(row, after)) == link;
     if (UNLIKELY(!sound))
         report_written(fit, tag, operation);
     return sound;
+}
+
+bool ration_fit_free_is_sound(const struct ration_fit *fit, uintptr_t tag, const char *operation)
+{
+    if (UNLIKELY(!tag_is_sound(&fit->row, tag) || tag_is_live(tag))) {
+        if (!fit_is_implicit(fit))
+            report_written(fit, tag, operation);
+        return fit_is_implicit(fit);
+    }
+    return ration_fit_links_are_sound(fit, tag, operation);
 }
 
 /* --- for pictures --- */
@@ -327,5 +315,5 @@ const void *ration_fit_list_next(const struct ration_fit *fit, const void *block
 
 unsigned ration_fit_list_of(const struct ration_fit *fit, size_t bytes)
 {
-    return ration_fit_class(fit, max_size(bytes, TAG_MIN_BLOCK));
+    return fit_class(fit, max_size(bytes, TAG_MIN_BLOCK));
 }

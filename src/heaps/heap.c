@@ -18,9 +18,17 @@ static inline void *alloc_from(struct ration_heap *heap, size_t alignment, size_
     return heap->ops->alloc(heap, size, alignment);
 }
 
+/* The default alignment needs no check, and no size comes near the sum that could overflow. */
+static inline void *alloc_plain(struct ration_heap *heap, size_t size, const void *caller)
+{
+    if (UNLIKELY(size > HEAP_SIZE_MAX / 2 || heap->frame != NULL))
+        return alloc_from(heap, heap->default_alignment, size, caller);
+    return heap->ops->alloc(heap, size, heap->default_alignment);
+}
+
 void *ration_heap_alloc(struct ration_heap *heap, size_t size)
 {
-    return alloc_from(heap, heap->default_alignment, size, __builtin_return_address(0));
+    return alloc_plain(heap, size, __builtin_return_address(0));
 }
 
 void *ration_heap_alloc_aligned(struct ration_heap *heap, size_t alignment, size_t size)

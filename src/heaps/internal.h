@@ -7,6 +7,7 @@
 #include "base/compiler.h"
 #include <ration/frame.h>
 #include <ration/heap.h>
+#include <ration/registry.h>
 #include <string.h>
 
 /* Hands a misuse to the handler. Returns if the handler does; the caller then changes nothing. */
@@ -43,6 +44,18 @@ static inline void stats_count_dead(struct ration_heap_stats *stats, size_t usab
     stats->live_blocks--;
     stats->live_usable_bytes -= usable;
 }
+
+/* Where tools find the figures of a kind that keeps them in a struct ration_heap_stats (registry.h).
+ */
+#define FIGURES_OF_STATS(type, stats)                                                              \
+    {                                                                                              \
+        [RATION_FIGURE_HEAP_BYTES] = {offsetof(type, stats.heap_bytes), 0, 0},                     \
+        [RATION_FIGURE_LIVE_BYTES] = {offsetof(type, stats.live_usable_bytes), 0, 0},              \
+        [RATION_FIGURE_LIVE_BLOCKS] = {offsetof(type, stats.live_blocks), 0, 0},                   \
+        [RATION_FIGURE_ALLOCS] = {offsetof(type, stats.n_allocs), 0, 0},                           \
+        [RATION_FIGURE_FREES] = {offsetof(type, stats.n_frees), 0, 0},                             \
+        [RATION_FIGURE_FAILURES] = {offsetof(type, stats.n_failures), 0, 0},                       \
+    }
 
 static inline int finding_set(struct ration_finding *finding, unsigned invariant, uintptr_t address,
                               const char *text)
@@ -85,6 +98,7 @@ struct libc_calls {
     int (*at_exit)(void (*function)(void *), void *argument, void *dso);
     char *(*secure_getenv)(const char *name);
     int (*dladdr)(const void *address, void *info); /* info: a struct libc_place */
+    void *(*dlsym)(void *library, const char *name);
 };
 
 HIDDEN struct libc_calls ration_libc(void);

@@ -10,11 +10,12 @@ extern void abort(void) __attribute__((weak, noreturn));
 extern int __cxa_atexit(void (*function)(void *), void *argument, void *dso) __attribute__((weak));
 extern char *secure_getenv(const char *name) __attribute__((weak));
 extern int dladdr(const void *address, void *info) __attribute__((weak));
+extern void *dlsym(void *library, const char *name) __attribute__((weak));
 
 struct libc_calls ration_libc(void)
 {
-    return (struct libc_calls){posix_memalign, free,          write, abort,
-                               __cxa_atexit,   secure_getenv, dladdr};
+    return (struct libc_calls){posix_memalign, free,          write,  abort,
+                               __cxa_atexit,   secure_getenv, dladdr, dlsym};
 }
 
 static bool has_prefix(const char *text, const char *prefix)

@@ -299,6 +299,9 @@ void ration_passthrough_rewind(struct ration_heap *heap, uint64_t mark)
     unlock(through);
 }
 
+static const struct ration_figures through_figures = {
+    .are_through = true, .places = FIGURES_OF_STATS(struct ration_passthrough, stats)};
+
 static const struct ration_heap_ops through_ops = {
     .kind = "passthrough",
     .alloc = through_alloc,
@@ -311,6 +314,7 @@ static const struct ration_heap_ops through_ops = {
     .check = through_check,
     .stats = through_stats,
     .destroy = through_destroy,
+    .figures = &through_figures,
 };
 
 bool ration_passthrough_begin(struct ration_heap *heap, struct passthrough_limits limits)

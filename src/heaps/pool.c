@@ -7,13 +7,7 @@ static bool is_shared(const struct ration_pool *pool)
     return pool->heap.is_shared;
 }
 
-/* --- from number to object and back --- */
-
-static void *object_at(const struct ration_pool *pool, uint32_t number)
-{
-    const pool_chunk *c = chunk_of_number(pool, number);
-    return (void *)(c->objects + (size_t)(number - c->first) * pool->stride);
-}
+/* --- from address to object --- */
 
 /* offset / stride, without dividing where that is exact. */
 static inline size_t index_at(const struct ration_pool *pool, size_t offset)
@@ -218,9 +212,11 @@ static void *take_object(struct ration_pool *pool)
         count(pool, &pool->n_failures);
         return NULL;
     }
-    atomic_store_relaxed(link_at(pool, link - 1), link_live);
+    const pool_chunk *c = chunk_of_number(pool, link - 1);
+    uint32_t index = link - 1 - c->first;
+    atomic_store_relaxed(&c->links[index], link_live);
     count(pool, &pool->n_allocs);
-    return object_at(pool, link - 1);
+    return (void *)(c->objects + (size_t)index * pool->stride);
 }
 
 void *ration_pool_alloc(struct ration_pool *pool)
@@ -372,6 +368,19 @@ static void pool_destroy(struct ration_heap *heap)
         source->give(source->context, pool->created, sizeof *pool);
 }
 
+static const struct ration_figures pool_figures = {
+    .places = {
+        [RATION_FIGURE_HEAP_BYTES] = {offsetof(struct ration_pool, heap_bytes), 0, 0},
+        [RATION_FIGURE_LIVE_BYTES] = {offsetof(struct ration_pool, n_allocs),
+                                      offsetof(struct ration_pool, n_frees),
+                                      offsetof(struct ration_pool, options.object_bytes)},
+        [RATION_FIGURE_LIVE_BLOCKS] = {offsetof(struct ration_pool, n_allocs),
+                                       offsetof(struct ration_pool, n_frees), 0},
+        [RATION_FIGURE_ALLOCS] = {offsetof(struct ration_pool, n_allocs), 0, 0},
+        [RATION_FIGURE_FREES] = {offsetof(struct ration_pool, n_frees), 0, 0},
+        [RATION_FIGURE_FAILURES] = {offsetof(struct ration_pool, n_failures), 0, 0},
+    }};
+
 static const struct ration_heap_ops pool_ops = {
     .kind = "pool",
     .alloc = pool_alloc,
@@ -384,6 +393,7 @@ static const struct ration_heap_ops pool_ops = {
     .check = ration_pool_check,
     .stats = ration_pool_stats,
     .destroy = pool_destroy,
+    .figures = &pool_figures,
 };
 
 /* --- the beginning --- */

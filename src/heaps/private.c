@@ -180,6 +180,9 @@ static void private_destroy(struct ration_heap *heap)
     own->reserved_bytes = 0;
 }
 
+static const struct ration_figures private_figures = {
+    .places = FIGURES_OF_STATS(struct ration_private, fit.stats)};
+
 static const struct ration_heap_ops private_ops = {
     .kind = "private",
     .alloc = private_alloc,
@@ -192,6 +195,7 @@ static const struct ration_heap_ops private_ops = {
     .check = private_check,
     .stats = private_stats,
     .destroy = private_destroy,
+    .figures = &private_figures,
 };
 
 /* --- giving memory back --- */

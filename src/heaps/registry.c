@@ -1,9 +1,10 @@
-/* The list of published heaps, and the table of their figures. */
+/* The list of published heaps (registry.h), and the table of their figures. */
 #include "base/atomics.h"
 #include "base/fmt.h"
 #include "heaps/internal.h"
 
-static struct ration_heap *published;
+static struct ration_registry registry = {.version = RATION_REGISTRY_VERSION,
+                                          .handle_bytes = sizeof(struct ration_heap)};
 static uint32_t published_lock;
 
 static void lock_published(void)
@@ -28,14 +29,29 @@ static void print_at_exit(void *unused)
     ration_heaps_print(2);
 }
 
-/* RATION=stats=1 asks libration for its ledger, and heaps for theirs. */
-static void arrange_exit_table(void)
+extern int ration_registry_join(const struct ration_registry *) __attribute__((weak));
+
+/* Linked with this program, or preloaded: then no symbol of the program leads there. */
+static bool joins_libration(const struct libc_calls *libc)
+{
+    int (*join)(const struct ration_registry *) = ration_registry_join;
+    void *found =
+        join == NULL && libc->dlsym != NULL ? libc->dlsym(NULL, "ration_registry_join") : NULL;
+    if (found != NULL)
+        memcpy(&join, &found, sizeof join);
+    return join != NULL && join(&registry) == 0;
+}
+
+/* Once: libration shows the heaps from now on, also at exit; or else they show themselves. */
+static void arrange_to_be_seen(void)
 {
     static uint32_t is_arranged;
     if (LIKELY(atomic_load_relaxed(&is_arranged) != 0) ||
         atomic_exchange_full(&is_arranged, 1U) != 0)
         return;
     struct libc_calls libc = ration_libc();
+    if (joins_libration(&libc))
+        return;
     if (libc.at_exit != NULL && libc.write != NULL && ration_libc_option_is("stats", "1"))
         libc.at_exit(print_at_exit, NULL, &__dso_handle); /* refused: then there is no table */
 }
@@ -44,14 +60,14 @@ static void arrange_exit_table(void)
 
 void ration_heap_publish(struct ration_heap *heap)
 {
-    arrange_exit_table();
+    arrange_to_be_seen();
     lock_published();
     if (heap->published_here == NULL) {
-        heap->next_published = published;
-        heap->published_here = &published;
-        if (published != NULL)
-            published->published_here = &heap->next_published;
-        published = heap;
+        heap->next_published = registry.first;
+        heap->published_here = &registry.first;
+        if (registry.first != NULL)
+            registry.first->published_here = &heap->next_published;
+        registry.first = heap;
     }
     unlock_published();
 }
@@ -73,7 +89,7 @@ int ration_heaps_each(int (*visit)(struct ration_heap *heap, void *context), voi
 {
     int stop = 0;
     lock_published();
-    for (struct ration_heap *heap = published; heap != NULL && stop == 0;
+    for (struct ration_heap *heap = registry.first; heap != NULL && stop == 0;
          heap = heap->next_published)
         stop = visit(heap, context);
     unlock_published();

@@ -64,7 +64,7 @@ static COLD void report_misfit(const struct ration_row *row, const struct ration
                        readable ? tag_usable(misfit.block) : 0);
 }
 
-/* Whether what lies around a live block can be trusted. */
+/* What is damaged around a live block: behind it, or else in front of it. */
 static const char *find_damage_around(const struct ration_row *row, uintptr_t tag,
                                       enum ration_misuse_kind *kind)
 {
@@ -74,48 +74,32 @@ static const char *find_damage_around(const struct ration_row *row, uintptr_t ta
         return "the tag right behind the block was overwritten: the program wrote past the block's "
                "end";
     }
-    if (tag_prev_is_live(tag))
-        return NULL;
-    uintptr_t prev = tag_prev(tag);
-    if (prev < row_first(row) || prev >= tag || !tag_is_sound(row, prev) || tag_is_live(prev) ||
-        tag_next(prev) != tag) {
-        *kind = RATION_USE_AFTER_FREE;
-        return "the free block in front of this one was written to";
-    }
-    return NULL;
+    *kind = RATION_USE_AFTER_FREE;
+    return "the free block in front of this one was written to";
 }
 
-uintptr_t ration_row_resolve(const struct ration_row *row, const struct ration_heap *heap,
-                             const void *block, const char *operation)
+COLD void ration_row_report(const struct ration_row *row, const struct ration_heap *heap,
+                            const void *block, const char *operation)
 {
     uintptr_t address = (uintptr_t)block;
     uintptr_t tag = address - TAG_BYTES;
-    if (UNLIKELY(tag < row_first(row) || tag >= row_end_mark(row))) {
+    if (tag < row_first(row) || tag >= row_end_mark(row)) {
         ration_heap_report(heap, RATION_INVALID_FREE, block, operation,
                            "the address is not in this heap", NULL, 0);
-        return 0;
-    }
-    if (UNLIKELY((address & (row->alignment - 1)) != 0)) {
+    } else if ((address & (row->alignment - 1)) != 0) {
         ration_heap_report(heap, RATION_MISALIGNED_FREE, block, operation,
                            "the address is not aligned as every block of this heap is", NULL, 0);
-        return 0;
-    }
-    if (UNLIKELY(!tag_is_sound(row, tag) || (*tag_at(tag) & (TAG_LIVE | TAG_FENCE)) != TAG_LIVE)) {
-        if (tag_is_sound(row, tag) && !tag_is_live(tag))
-            ration_heap_report(heap, RATION_DOUBLE_FREE, block, operation,
-                               "the block is free already", block, 0);
-        else
-            report_misfit(row, heap, address, operation);
-        return 0;
-    }
-    enum ration_misuse_kind kind = RATION_CORRUPT_HEAP;
-    const char *damage = find_damage_around(row, tag, &kind);
-    if (UNLIKELY(damage != NULL)) {
+    } else if (!tag_is_sound(row, tag) || (tag_flags(tag) & TAG_FENCE) != 0) {
+        report_misfit(row, heap, address, operation);
+    } else if (!tag_is_live(tag)) {
+        ration_heap_report(heap, RATION_DOUBLE_FREE, block, operation, "the block is free already",
+                           block, 0);
+    } else {
+        enum ration_misuse_kind kind;
+        const char *damage = find_damage_around(row, tag, &kind);
         ration_heap_report(heap, kind, kind == RATION_OVERFLOW ? (void *)tag_next(tag) : block,
                            operation, damage, block, tag_usable(tag));
-        return 0;
     }
-    return tag;
 }
 
 /* --- every block in order --- */

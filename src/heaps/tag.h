@@ -34,106 +34,121 @@ enum { TAG_BYTES = 8, TAG_MIN_BLOCK = 16, TAG_CHECK_SHIFT = 37 };
 typedef uint64_t __attribute__((may_alias)) tag_word;
 typedef uint32_t __attribute__((may_alias)) tag_link;
 
-static inline tag_word *tag_at(uintptr_t tag)
+static ALWAYS_INLINE tag_word *tag_at(uintptr_t tag)
 {
     return (tag_word *)tag;
 }
 
-static inline uint64_t tag_seal(const struct ration_row *row, uintptr_t tag, uint64_t low)
+/* One product, of which the upper bits count: they depend on every bit of both. The address is
+ * turned so that it does not meet the size. */
+static ALWAYS_INLINE uint64_t tag_mix(const struct ration_row *row, uintptr_t tag, uint64_t low)
 {
-    uint64_t mix = (low ^ row->secret) + (uint64_t)tag * 0x9e3779b97f4a7c15U;
-    mix = (mix ^ (mix >> 32)) * 0xd6e8feb86659fd93U;
-    return low | (mix >> TAG_CHECK_SHIFT) << TAG_CHECK_SHIFT;
+    uint64_t turned = (uint64_t)tag << TAG_CHECK_SHIFT | (uint64_t)tag >> (64 - TAG_CHECK_SHIFT);
+    return (low ^ row->secret ^ turned) * 0xd6e8feb86659fd93U;
 }
 
-static inline bool tag_is_sound(const struct ration_row *row, uintptr_t tag)
+static ALWAYS_INLINE uint64_t tag_seal(const struct ration_row *row, uintptr_t tag, uint64_t low)
+{
+    return low | (tag_mix(row, tag, low) & ~TAG_LOW);
+}
+
+static ALWAYS_INLINE bool tag_is_sound(const struct ration_row *row, uintptr_t tag)
 {
     uint64_t word = *tag_at(tag);
-    return tag_seal(row, tag, word & TAG_LOW) == word;
+    return (tag_mix(row, tag, word & TAG_LOW) ^ word) >> TAG_CHECK_SHIFT == 0;
 }
 
-static inline uint64_t tag_flags(uintptr_t tag)
+static ALWAYS_INLINE uint64_t tag_flags(uintptr_t tag)
 {
     return *tag_at(tag) & (TAG_LIVE | TAG_PREV | TAG_FENCE);
 }
 
-static inline size_t tag_size(uintptr_t tag)
+static ALWAYS_INLINE size_t tag_size(uintptr_t tag)
 {
     return *tag_at(tag) & TAG_SIZE;
 }
 
-static inline bool tag_is_live(uintptr_t tag)
+static ALWAYS_INLINE bool tag_is_live(uintptr_t tag)
 {
     return (*tag_at(tag) & TAG_LIVE) != 0;
 }
 
-static inline bool tag_prev_is_live(uintptr_t tag)
+static ALWAYS_INLINE bool tag_prev_is_live(uintptr_t tag)
 {
     return (*tag_at(tag) & TAG_PREV_LIVE) != 0;
 }
 
-static inline void tag_put(const struct ration_row *row, uintptr_t tag, size_t size, uint64_t flags)
+static ALWAYS_INLINE void tag_put(const struct ration_row *row, uintptr_t tag, size_t size,
+                                  uint64_t flags)
 {
     *tag_at(tag) = tag_seal(row, tag, size | flags);
 }
 
-static inline uintptr_t tag_next(uintptr_t tag)
+static ALWAYS_INLINE uintptr_t tag_next(uintptr_t tag)
 {
     return tag + tag_size(tag);
 }
 
 /* Only if the block before is free. */
-static inline uintptr_t tag_prev(uintptr_t tag)
+static ALWAYS_INLINE uintptr_t tag_prev(uintptr_t tag)
 {
     if (*tag_at(tag) & TAG_PREV_MINI)
         return tag - TAG_MIN_BLOCK;
     return tag - *tag_at(tag - TAG_BYTES);
 }
 
-static inline void *tag_payload(uintptr_t tag)
+static ALWAYS_INLINE void *tag_payload(uintptr_t tag)
 {
     return (void *)(tag + TAG_BYTES);
 }
 
-static inline size_t tag_usable(uintptr_t tag)
+static ALWAYS_INLINE size_t tag_usable(uintptr_t tag)
 {
     return tag_size(tag) - TAG_BYTES;
 }
 
+/* Tells the block at `tag` about the one before it. Most often it knows: a check value is not
+ * computed for nothing. */
+static ALWAYS_INLINE void tag_set_prev(const struct ration_row *row, uintptr_t tag, uint64_t prev)
+{
+    uint64_t word = *tag_at(tag);
+    if ((word & TAG_PREV) != prev)
+        *tag_at(tag) = tag_seal(row, tag, (word & TAG_LOW & ~TAG_PREV) | prev);
+}
+
 /* Writes the tag of a live block, keeps what it knows of the block before, and tells the block
  * behind. */
-static inline void row_put_live(const struct ration_row *row, uintptr_t tag, size_t size,
-                                uint64_t prev_flags)
+static ALWAYS_INLINE void row_put_live(const struct ration_row *row, uintptr_t tag, size_t size,
+                                       uint64_t prev_flags)
 {
     tag_put(row, tag, size, TAG_LIVE | (prev_flags & TAG_PREV));
-    uintptr_t next = tag + size;
-    tag_put(row, next, tag_size(next), (tag_flags(next) & ~TAG_PREV) | TAG_PREV_LIVE);
+    tag_set_prev(row, tag + size, TAG_PREV_LIVE);
 }
 
 /* The same for a free block, with its size at its end. */
-static inline void row_put_free(const struct ration_row *row, uintptr_t tag, size_t size,
-                                uint64_t prev_flags)
+static ALWAYS_INLINE void row_put_free(const struct ration_row *row, uintptr_t tag, size_t size,
+                                       uint64_t prev_flags)
 {
     tag_put(row, tag, size, prev_flags & TAG_PREV);
     uintptr_t next = tag + size;
     bool mini = size == TAG_MIN_BLOCK;
     if (!mini)
         *tag_at(next - TAG_BYTES) = size;
-    tag_put(row, next, tag_size(next), (tag_flags(next) & ~TAG_PREV) | (mini ? TAG_PREV_MINI : 0));
+    tag_set_prev(row, next, mini ? TAG_PREV_MINI : 0);
 }
 
-static inline uintptr_t row_first(const struct ration_row *row)
+static ALWAYS_INLINE uintptr_t row_first(const struct ration_row *row)
 {
     return row->start + row->alignment - TAG_BYTES;
 }
 
-static inline uintptr_t row_end_mark(const struct ration_row *row)
+static ALWAYS_INLINE uintptr_t row_end_mark(const struct ration_row *row)
 {
     return row->end - TAG_BYTES;
 }
 
 /* Block size for a request; `size` is at most HEAP_SIZE_MAX. */
-static inline size_t row_block_bytes(const struct ration_row *row, size_t size)
+static ALWAYS_INLINE size_t row_block_bytes(const struct ration_row *row, size_t size)
 {
     size_t bytes = align_up(size + TAG_BYTES, row->alignment);
     return max_size(bytes, TAG_MIN_BLOCK);
@@ -141,29 +156,29 @@ static inline size_t row_block_bytes(const struct ration_row *row, size_t size)
 
 /* --- links --- */
 
-static inline uint32_t row_link(const struct ration_row *row, uintptr_t tag)
+static ALWAYS_INLINE uint32_t row_link(const struct ration_row *row, uintptr_t tag)
 {
     return (uint32_t)((tag - row->start) / 8) + 1;
 }
 
-static inline uintptr_t row_tag(const struct ration_row *row, uint32_t link)
+static ALWAYS_INLINE uintptr_t row_tag(const struct ration_row *row, uint32_t link)
 {
     return row->start + (uintptr_t)(link - 1) * 8;
 }
 
-static inline tag_link *tag_next_link(uintptr_t tag)
+static ALWAYS_INLINE tag_link *tag_next_link(uintptr_t tag)
 {
     return (tag_link *)(tag + TAG_BYTES);
 }
 
-static inline tag_link *tag_prev_link(uintptr_t tag)
+static ALWAYS_INLINE tag_link *tag_prev_link(uintptr_t tag)
 {
     return (tag_link *)(tag + TAG_BYTES + 4);
 }
 
 /* Whether a link read from a free block can be followed: it may have been written over by the
  * program. */
-static inline bool row_link_is_inside(const struct ration_row *row, uint32_t link)
+static ALWAYS_INLINE bool row_link_is_inside(const struct ration_row *row, uint32_t link)
 {
     return link != 0 && row_tag(row, link) >= row_first(row) &&
            row_tag(row, link) < row_end_mark(row);
@@ -171,7 +186,7 @@ static inline bool row_link_is_inside(const struct ration_row *row, uint32_t lin
 
 /* Bytes to skip at the front of the block so that its payload is aligned and the skipped part can
  * be a block. */
-static inline size_t tag_front_gap(uintptr_t tag, size_t alignment)
+static ALWAYS_INLINE size_t tag_front_gap(uintptr_t tag, size_t alignment)
 {
     uintptr_t payload = tag + TAG_BYTES;
     size_t gap = align_up(payload, alignment) - payload;
@@ -187,11 +202,33 @@ HIDDEN void ration_row_lay(struct ration_row *row, void *buffer, size_t bytes);
 /* Trims a buffer to whole multiples of `alignment`; returns 0 if nothing of use is left. */
 HIDDEN size_t ration_row_trim(void **buffer, size_t bytes, size_t alignment, size_t max_bytes);
 
-/* The tag of the live block whose payload is `block`, or 0 after reporting why there is none.
- * Checks the tag, the tag behind it, and the block before it if free: whatever the caller is about
- * to touch. */
-HIDDEN uintptr_t ration_row_resolve(const struct ration_row *row, const struct ration_heap *heap,
-                                    const void *block, const char *operation);
+/* Reports why `block` is no live block, or what is damaged around it. */
+HIDDEN void ration_row_report(const struct ration_row *row, const struct ration_heap *heap,
+                              const void *block, const char *operation);
+
+/* Whether the free block in front of the live one at `tag` can be trusted. */
+static ALWAYS_INLINE bool row_prev_is_sound(const struct ration_row *row, uintptr_t tag)
+{
+    uintptr_t prev = tag_prev(tag);
+    return prev >= row_first(row) && prev < tag && tag_is_sound(row, prev) && !tag_is_live(prev) &&
+           tag_next(prev) == tag;
+}
+
+/* The tag of the live block whose payload is `block`, or 0: see ration_row_report(). Checks the tag,
+ * the tag behind it, and the block before it if free: whatever the caller is about to touch. */
+static ALWAYS_INLINE uintptr_t row_find(const struct ration_row *row, const void *block)
+{
+    uintptr_t tag = (uintptr_t)block - TAG_BYTES;
+    bool is_block = tag >= row_first(row) && tag < row_end_mark(row) &&
+                    ((uintptr_t)block & (row->alignment - 1)) == 0 && tag_is_sound(row, tag) &&
+                    (*tag_at(tag) & (TAG_LIVE | TAG_FENCE)) == TAG_LIVE;
+    if (UNLIKELY(!is_block))
+        return 0;
+    uintptr_t next = tag_next(tag);
+    bool is_intact = next <= row_end_mark(row) && tag_is_sound(row, next) &&
+                     (tag_prev_is_live(tag) || row_prev_is_sound(row, tag));
+    return LIKELY(is_intact) ? tag : 0;
+}
 
 HIDDEN int ration_row_walk(const struct ration_row *row, ration_walk_fn *visit, void *context);
 

@@ -7,7 +7,7 @@
 
 /* Level 0 holds sizes below 256 in steps of 16; level f > 0 holds the power of two f + 7, in 16
  * steps. */
-enum { STEP_SHIFT = 4, LINEAR_ORDER = 8 };
+enum { STEP_SHIFT = 4, LINEAR_ORDER = 8, TLSF_ALIGNMENT = 16 };
 
 struct list_index {
     unsigned level, step;

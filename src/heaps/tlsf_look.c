@@ -58,7 +58,6 @@ void ration_tlsf_check(const struct ration_heap *heap, struct ration_finding *fi
     if (listed != totals.free_blocks)
         finding_set(finding, I_LISTED, 0, "a free block is in no list");
     else if (s->live_blocks != totals.live_blocks || s->live_usable_bytes != totals.live_usable ||
-             s->free_blocks != totals.free_blocks || s->free_bytes != totals.free_bytes ||
              s->heap_bytes != totals.bytes)
         finding_set(finding, I_COUNTERS, (uintptr_t)s, "the counters do not agree with the blocks");
 }
@@ -80,9 +79,12 @@ static size_t find_largest_request(const struct ration_tlsf *tlsf)
 void ration_tlsf_stats(const struct ration_heap *heap, struct ration_heap_stats *stats)
 {
     const struct ration_tlsf *tlsf = tlsf_of(heap);
+    const struct row_totals totals = ration_row_count(&tlsf->row);
     *stats = tlsf->stats;
     stats->live_requested_bytes = RATION_UNKNOWN;
-    stats->largest_free_bytes = ration_row_count(&tlsf->row).largest_free;
+    stats->free_blocks = totals.free_blocks;
+    stats->free_bytes = totals.free_bytes;
+    stats->largest_free_bytes = totals.largest_free;
     stats->largest_request_bytes = find_largest_request(tlsf);
     stats->table_bytes = stats->heap_bytes - stats->live_usable_bytes - stats->free_bytes;
 }

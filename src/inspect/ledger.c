@@ -1,6 +1,7 @@
 #include "inspect/ledger.h"
 
 #include "area/records.h"
+#include "inspect/named.h"
 #include "inspect/proc.h"
 
 #include <string.h>
@@ -272,8 +273,10 @@ void ledger_take(struct ration_stats *stats, const struct view *v, bool with_res
         count_threads(&t);
         add_calls(&t);
     }
-    if (with_residency)
+    if (with_residency) {
+        named_read(v, stats);
         add_process(&t);
+    }
     for (int part = 0; part < RATION_PART_COUNT; part++)
         stats->own_bytes += stats->parts[part].resident_bytes;
     if (stats->rss_bytes < stats->own_bytes) /* pages came between the two countings */

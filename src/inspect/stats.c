@@ -1,5 +1,6 @@
 /* The public face of the ledger: taking it, and writing it in three formats. */
 #include "inspect/ledger.h"
+#include "inspect/named.h"
 #include "inspect/writer.h"
 
 _Static_assert((int)RATION_CLASS_COUNT == (int)CLASS_COUNT, "the public struct has every class");
@@ -176,6 +177,7 @@ EXPORT int ration_stats_write_text(const struct ration_stats *stats, int fd)
     add_single(&w, "longest free run", stats->largest_free_bytes);
     write_classes(&w, stats);
     write_calls(&w, stats);
+    named_write_text(&w, stats);
     return writer_end(&w);
 }
 
@@ -266,6 +268,7 @@ EXPORT int ration_stats_write_json(const struct ration_stats *stats, int fd)
     }
     writer_add(&w, "  \"resident_is_known\": ");
     writer_add(&w, stats->resident_is_known ? "true,\n" : "false,\n");
+    named_write_json(&w, stats);
     write_json_parts(&w, stats);
     write_json_calls(&w, stats);
     write_json_classes(&w, stats);
@@ -363,6 +366,7 @@ EXPORT int ration_stats_write_openmetrics(const struct ration_stats *stats, int 
                         offsetof(struct ration_class_stats, live));
     write_class_metrics(&w, stats, "class_slots", "Slots of a size class, free ones included.",
                         offsetof(struct ration_class_stats, slots));
+    named_write_openmetrics(&w, stats);
     writer_add(&w, "# EOF\n");
     return writer_end(&w);
 }

@@ -89,8 +89,6 @@ static void break_counters(struct ration_heap *heap, struct ration_heap_stats *s
 {
     BREAK(heap, s->live_blocks, s->live_blocks + 1, number);
     BREAK(heap, s->live_usable_bytes, s->live_usable_bytes + 8, number);
-    BREAK(heap, s->free_blocks, s->free_blocks - 1, number);
-    BREAK(heap, s->free_bytes, s->free_bytes + 16, number);
     BREAK(heap, s->heap_bytes, s->heap_bytes + 1, number);
 }
 
@@ -136,6 +134,8 @@ static void sees_every_fault_of_fit(void **state)
     BREAK(heap, fit.rover, row_link(&fit.row, tag_of(blocks[2])), 10);
     BREAK(heap, fit.rover, row_link(&fit.row, second) + 1, 10);
     break_counters(heap, &fit.stats, 11);
+    BREAK(heap, fit.stats.free_blocks, fit.stats.free_blocks - 1, 11);
+    BREAK(heap, fit.stats.free_bytes, fit.stats.free_bytes + 16, 11);
     BREAK(heap, fit.stats.foreign_bytes, 1, 11);
     ration_heap_destroy(heap);
 }
@@ -291,6 +291,14 @@ static void sees_every_fault_of_arena(void **state)
     BREAK(heap, *freed, *freed | (uint64_t)1 << (last % WORD_BITS), 4);
     BREAK(heap, arena.stats.heap_bytes, arena.stats.heap_bytes - 1, 5);
     BREAK(heap, arena.first->bytes, SIZE_MAX / 2, 5);
+    assert_true(arena.cursor < arena.limit);
+    BREAK(heap, arena.limit, arena.cursor - 16, 6);
+    BREAK(heap, arena.limit, arena.current->end + 16, 6);
+    size_t next = index_of(&arena, arena.current, arena.cursor);
+    uint64_t *starts = &arena.current->starts[next / WORD_BITS];
+    BREAK(heap, *starts, *starts | (uint64_t)1 << (next % WORD_BITS), 6);
+    freed = &arena.current->freed[next / WORD_BITS];
+    BREAK(heap, *freed, *freed | (uint64_t)1 << (next % WORD_BITS), 6);
     ration_heap_destroy(heap);
 }
 

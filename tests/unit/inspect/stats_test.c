@@ -53,7 +53,7 @@ static void write_all(void *arg)
     require_number(" ", s.rss_bytes, "\n");
 
     capture(&s, ration_stats_write_json);
-    REQUIRE(count_char('{') == count_char('}') && count_char('[') == 1 && count_char(']') == 1);
+    REQUIRE(count_char('{') == count_char('}') && count_char('[') == 2 && count_char(']') == 2);
     require_number("\"rss_bytes\": ", s.rss_bytes, ",\n");
     require_number(
         "\"live_large\": {\"mapped_bytes\": ", s.parts[RATION_PART_LIVE_LARGE].mapped_bytes, ", ");
