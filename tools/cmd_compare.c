@@ -147,6 +147,31 @@ static int find_allocators(struct comparison *comparison)
     return add_peers(comparison);
 }
 
+/* Times of an allocator that the linker refuses (another machine's, a damaged file) would be the system's. */
+static int drop_refused(struct comparison *comparison, const struct elf_facts *facts)
+{
+    int kept = 0;
+    for (int i = 0; i < comparison->n_allocators; i++) {
+        struct allocator *a = &comparison->allocators[i];
+        if (a->library[0] == '\0' || launch_takes_preload(facts->linker, facts->path, a->library)) {
+            if (kept != i)
+                comparison->allocators[kept] = *a;
+            kept++;
+        } else if (i == 0) {
+            return command_fail(
+                "compare", EXIT_USAGE,
+                "the dynamic linker does not load %s into %s; `ration doctor` tells "
+                "why",
+                a->library, facts->path);
+        } else {
+            command_fail("compare", 0, "%s is left out: the dynamic linker does not load %s",
+                         a->name, a->library);
+        }
+    }
+    comparison->n_allocators = kept;
+    return EXIT_FINE;
+}
+
 static void exec_program(const struct comparison *comparison, const struct allocator *a)
 {
     if (a->library[0] != '\0')
@@ -320,6 +345,8 @@ static int run_compare(int argc, char **argv)
         return command_fail("compare", EXIT_USAGE, "%s: %s; there is nothing to compare",
                             facts.path, reason);
     int status = find_allocators(&comparison);
+    if (status == EXIT_FINE)
+        status = drop_refused(&comparison, &facts);
     if (status == EXIT_FINE)
         status = run_rounds(&comparison);
     if (status != EXIT_FINE)

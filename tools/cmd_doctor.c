@@ -1,9 +1,13 @@
 /* ration doctor: does preloading libration take effect for a program? The program is not run: its
- * file is read, and the dynamic linker is asked what it would load and bind. */
+ * file is read, and the dynamic linker is asked what it would load and bind. With --run it is run then,
+ * looked at whenever it has grown, and its memory at the largest is explained; --pid explains that of a
+ * process that runs. */
 #include "command.h"
 #include "elf_facts.h"
 #include "json.h"
 #include "launch.h"
+#include "process.h"
+#include "rss_story.h"
 #include <argp.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -11,9 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { key_json = 256, most_findings = 24, most_chars = 512 };
+enum { key_json = 256, key_run, key_pid, most_findings = 24, most_chars = 512 };
 
 enum verdict { GOOD, NOTE, BAD };
 
@@ -34,10 +39,22 @@ struct examination {
 
 struct asking {
     char **program;
-    bool wants_json;
+    bool wants_json, runs;
+    int pid;
+};
+
+/* A process at its largest, as far as it was looked at. */
+struct observation {
+    struct ration_stats stats;
+    size_t libc_heap_bytes; /* of the break, which libration does not use */
+    int looks;
+    int status; /* wait status */
 };
 
 static const struct argp_option options[] = {
+    {"run", key_run, NULL, 0,
+     "Run PROGRAM as well, and explain its memory (of its first process) where it is largest", 0},
+    {"pid", key_pid, "PID", 0, "Explain the memory of a process that runs under libration", 0},
     {"json", key_json, NULL, 0, "Print JSON", 0},
     {NULL, 0, NULL, 0, NULL, 0},
 };
@@ -45,8 +62,20 @@ static const struct argp_option options[] = {
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
     struct asking *asking = state->input;
-    (void)argument;
+    char *end;
     switch (key) {
+    case key_run:
+        asking->runs = true;
+        return 0;
+    case key_pid:
+        asking->pid = (int)strtol(argument, &end, 10);
+        if (*end != '\0' || asking->pid <= 0)
+            argp_error(state, "--pid cannot be '%s', expected the number of a process", argument);
+        return 0;
+    case ARGP_KEY_END:
+        if ((asking->pid != 0) == (asking->program != NULL))
+            argp_error(state, asking->pid != 0 ? "either --pid or a program" : "no program given");
+        return 0;
     case key_json:
         asking->wants_json = true;
         return 0;
@@ -58,11 +87,13 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 static const struct argp argp = {
     options,
     parse_option,
-    "-- PROGRAM",
+    "[-- PROGRAM [ARGUMENT...]]",
     "Tell whether PROGRAM would really get its memory from libration when that is preloaded, and "
-    "if "
-    "not, why and what to do.\v"
-    "PROGRAM is not run.\n\n"
+    "if not, why and what to do.\v"
+    "PROGRAM is not run, but with --run.\n"
+    "  ration doctor -- git\n"
+    "  ration doctor --run -- gcc -O2 -c file.c\n"
+    "  ration doctor --pid=$(pidof server)\n\n"
     "Exit status: 0 preloading takes effect, 1 it does not or only in part, 2 no such program, 3 "
     "its file is damaged.",
     NULL,
@@ -275,9 +306,122 @@ static bool takes_effect(const struct examination *e)
     return true;
 }
 
+/* The break's memory: the C library's own malloc grows it, libration never does. */
+static size_t libc_heap_bytes(int pid)
+{
+    char name[64], line[PATH_MAX + 128];
+    size_t kib = 0;
+    bool is_heap = false;
+    snprintf(name, sizeof name, "/proc/%d/smaps", pid);
+    FILE *smaps = fopen(name, "re");
+    while (smaps != NULL && fgets(line, sizeof line, smaps) != NULL) {
+        if (strchr(line, '-') != NULL && strstr(line, " kB") == NULL)
+            is_heap = strstr(line, "[heap]") != NULL;
+        else if (is_heap && sscanf(line, "Rss: %zu kB", &kib) == 1)
+            break;
+    }
+    if (smaps != NULL)
+        fclose(smaps);
+    return kib * 1024;
+}
+
+static size_t resident_bytes(int pid)
+{
+    char name[64];
+    size_t pages = 0;
+    snprintf(name, sizeof name, "/proc/%d/statm", pid);
+    FILE *statm = fopen(name, "re");
+    if (statm != NULL) {
+        if (fscanf(statm, "%*u %zu", &pages) != 1)
+            pages = 0;
+        fclose(statm);
+    }
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Looks at the ledger whenever the process is a twentieth larger than it was at the last look. */
+static void observe(const struct library *library, int child, struct observation *o)
+{
+    const struct timespec nap = {0, 2000000};
+    for (;;) {
+        const pid_t ended = waitpid(child, &o->status, WNOHANG);
+        if (ended == child || (ended < 0 && errno != EINTR))
+            return;
+        struct ration_stats stats;
+        const size_t now = resident_bytes(child);
+        if (now > o->stats.rss_bytes + o->stats.rss_bytes / 20 &&
+            library->stats_read_process(child, &stats) == RATION_OK && stats.own_bytes > 0) {
+            o->looks++;
+            if (stats.rss_bytes > o->stats.rss_bytes) {
+                o->stats = stats;
+                o->libc_heap_bytes = libc_heap_bytes(child);
+            }
+        }
+        nanosleep(&nap, NULL);
+    }
+}
+
+static int run_observed(const struct examination *e, const struct asking *asking,
+                        const struct library *library, struct observation *o)
+{
+    fflush(NULL);
+    const pid_t child = fork();
+    if (child == 0) {
+        launch_preload(e->library);
+        if (asking->wants_json)
+            dup2(STDERR_FILENO, STDOUT_FILENO);
+        execvp(asking->program[0], asking->program);
+        _exit(127);
+    }
+    if (child < 0)
+        return command_fail("doctor", EXIT_USAGE, "cannot start a process: %s", strerror(errno));
+    observe(library, child, o);
+    return EXIT_FINE;
+}
+
+static void find_libc_heap(struct examination *e, const struct observation *o)
+{
+    const size_t worth_mentioning = (size_t)256 << 10;
+    if (o->libc_heap_bytes >= worth_mentioning)
+        find(e, BAD,
+             "while it ran, the C library's own heap held %zu KiB: something in it calls that "
+             "malloc "
+             "past libration (a library opened with RTLD_DEEPBIND, an allocator linked "
+             "statically), or moves the break itself",
+             o->libc_heap_bytes / 1024);
+    else
+        find(e, GOOD, "while it ran, the C library's own heap held nothing");
+    if (o->status != 0)
+        find(e, NOTE, "it ended with %s %d", WIFSIGNALED(o->status) ? "signal" : "status",
+             WIFSIGNALED(o->status) ? WTERMSIG(o->status) : WEXITSTATUS(o->status));
+}
+
+static void print_story(const struct ration_stats *stats, const char *who)
+{
+    static struct rss_story story;
+    const struct colours colours = colours_for_stdout();
+    rss_story_tell(&story, stats, who);
+    for (int i = 0; i < story.n_sentences; i++)
+        puts(story.sentences[i]);
+    printf("%sNext:%s %s\n", colours.bold, colours.plain, story.next);
+}
+
+static void write_story(struct json *json, const struct ration_stats *stats, const char *who)
+{
+    static struct rss_story story;
+    rss_story_tell(&story, stats, who);
+    json_size(json, "rss_bytes", stats->rss_bytes);
+    json_size(json, "own_bytes", stats->own_bytes);
+    json_open_array(json, "sentences");
+    for (int i = 0; i < story.n_sentences; i++)
+        json_string(json, NULL, story.sentences[i]);
+    json_close_array(json);
+    json_string(json, "next", story.next);
+}
+
 static const char *const verdict_words[] = {[GOOD] = "good", [NOTE] = "note", [BAD] = "bad"};
 
-static void print_findings(const struct examination *e)
+static void print_findings(const struct examination *e, const struct observation *o)
 {
     const struct colours colours = colours_for_stdout();
     const char *const paint[] = {[GOOD] = colours.good, [NOTE] = colours.warn, [BAD] = colours.bad};
@@ -289,12 +433,17 @@ static void print_findings(const struct examination *e)
            good ? "Preloading libration takes effect."
                 : "Preloading libration does not take effect, or only in part.",
            colours.plain);
-    if (good)
-        printf("Next: ration run --stats -- %s\n",
+    if (o != NULL && o->looks > 0)
+        print_story(&o->stats, "PID");
+    else if (o != NULL && good)
+        puts(
+            "It ended before its memory could be looked at: RATION=stats=1 shows that at its end.");
+    else if (good)
+        printf("Next: ration doctor --run -- %s\n",
                e->facts.script[0] != '\0' ? e->facts.script : e->facts.path);
 }
 
-static void print_json(const struct examination *e)
+static void print_json(const struct examination *e, const struct observation *o)
 {
     struct json json;
     json_begin(&json, stdout, false);
@@ -303,6 +452,12 @@ static void print_json(const struct examination *e)
     json_bool(&json, "takes_effect", takes_effect(e));
     json_integer(&json, "bound_to_libration", e->n_bound);
     json_integer(&json, "bound_elsewhere", e->n_astray);
+    if (o != NULL && o->looks > 0) {
+        json_open_object(&json, "at_its_largest");
+        write_story(&json, &o->stats, "PID");
+        json_size(&json, "c_library_heap_bytes", o->libc_heap_bytes);
+        json_close_object(&json);
+    }
     json_open_array(&json, "findings");
     for (int i = 0; i < e->n_findings; i++) {
         json_open_object(&json, NULL);
@@ -315,13 +470,40 @@ static void print_json(const struct examination *e)
     json_end(&json);
 }
 
+static int explain_process(const struct asking *asking)
+{
+    struct library library;
+    struct ration_stats stats;
+    char who[16];
+    int status = process_open(&library, asking->pid, "doctor");
+    if (status == EXIT_FINE)
+        status = process_read(&library, asking->pid, &stats, "doctor");
+    if (status != EXIT_FINE)
+        return status;
+    snprintf(who, sizeof who, "%d", asking->pid);
+    if (asking->wants_json) {
+        struct json json;
+        json_begin(&json, stdout, false);
+        json_open_object(&json, NULL);
+        write_story(&json, &stats, who);
+        json_close_object(&json);
+        json_end(&json);
+    } else {
+        print_story(&stats, who);
+    }
+    return EXIT_FINE;
+}
+
 static int run_doctor(int argc, char **argv)
 {
     static struct examination e;
+    static struct observation observation;
     struct asking asking = {0};
     char path[PATH_MAX];
     char found[PATH_MAX];
     argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &asking);
+    if (asking.pid != 0)
+        return explain_process(&asking);
     if (launch_find_program(asking.program[0], path) != 0)
         return command_fail("doctor", EXIT_USAGE, "%s cannot be run: %s", asking.program[0],
                             strerror(errno));
@@ -331,7 +513,16 @@ static int run_doctor(int argc, char **argv)
         return command_fail("doctor", EXIT_USAGE, "%s: %s", found, strerror(errno));
     elf_read_program(&e.facts, path);
     examine(&e);
-    (asking.wants_json ? print_json : print_findings)(&e);
+    if (asking.runs && takes_effect(&e)) {
+        struct library library;
+        int status = library_open(&library, e.library, "doctor");
+        if (status == EXIT_FINE)
+            status = run_observed(&e, &asking, &library, &observation);
+        if (status != EXIT_FINE)
+            return status;
+        find_libc_heap(&e, &observation);
+    }
+    (asking.wants_json ? print_json : print_findings)(&e, asking.runs ? &observation : NULL);
     if (e.facts.kind == ELF_DAMAGED)
         return EXIT_DAMAGED;
     return takes_effect(&e) ? EXIT_FINE : EXIT_FINDING;

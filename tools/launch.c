@@ -2,10 +2,12 @@
 #include "command.h"
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void set_joined(const char *variable, const char *first, char between, const char *second)
@@ -63,6 +65,40 @@ int launch_find_program(const char *program, char path[PATH_MAX])
     }
     errno = ENOENT;
     return -1;
+}
+
+static void exec_linker(const char *linker, const char *program, const char *library, int output)
+{
+    dup2(output, STDOUT_FILENO);
+    dup2(output, STDERR_FILENO);
+    setenv("LD_PRELOAD", library, 1);
+    setenv("LD_TRACE_LOADED_OBJECTS", "1", 1);
+    unsetenv("LD_DEBUG");
+    execl(linker, linker, program, (char *)NULL);
+    _exit(127);
+}
+
+bool launch_takes_preload(const char *linker, const char *program, const char *library)
+{
+    char line[2 * PATH_MAX];
+    int ends[2];
+    bool loaded = false;
+    const char *slash = strrchr(linker, '/');
+    if (slash == NULL || strncmp(slash, "/ld-linux", 9) != 0 || pipe2(ends, O_CLOEXEC) != 0)
+        return true;
+    fflush(NULL);
+    const pid_t child = fork();
+    if (child == 0)
+        exec_linker(linker, program, library, ends[1]);
+    close(ends[1]);
+    FILE *answers = fdopen(ends[0], "r");
+    while (answers != NULL && fgets(line, sizeof line, answers) != NULL)
+        loaded = loaded || (line[0] == '\t' && strstr(line, library) != NULL);
+    if (answers != NULL)
+        fclose(answers);
+    while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+        continue;
+    return loaded;
 }
 
 static bool find_function(void *handle, const char *name, void *function)

@@ -20,6 +20,10 @@ void launch_set(const char *key, const char *value);
  * errno. */
 int launch_find_program(const char *program, char path[PATH_MAX]);
 
+/* Whether glibc's dynamic linker `linker` would load `library` in front of `program`, asked without running that.
+ * Another linker is not asked: true. */
+bool launch_takes_preload(const char *linker, const char *program, const char *library);
+
 /* The public functions of a libration.so that is opened beside the C library's malloc, so that
  * this command can ask it, and use its heap, without running under it. */
 struct library {

@@ -126,6 +126,34 @@ def check_explain(checks, ration):
         checks.that(status == wanted and words in err, f"explain {arguments}: {status} {err}")
 
 
+def check_doctor_explains(checks, ration, programs):
+    status, out, err = ration("doctor", "--run", "--json", "--", "sh", "-c", "sleep 0.2")
+    report = json.loads(out)
+    checks.that(status == 0 and report["at_its_largest"]["rss_bytes"] > 500000, f"--run: {status} {err} {out}")
+    checks.that(report["at_its_largest"]["next"] != "" and report["at_its_largest"]["sentences"], "and explains")
+    status, out, _ = ration("doctor", "--run", "--", programs / "cli_past")
+    checks.that(status == 1 and "calls that malloc past libration" in out and "Next: " in out, f"past us: {out}")
+    with subprocess.Popen([ration.path, "run", "--", programs / "cli_waits"], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        status, out, err = ration("doctor", f"--pid={process.pid}")
+        checks.that(status == 0 and "are live blocks above 16 KiB" in out, f"--pid: {status} {out} {err}")
+        sizes = [float(line.split()[0]) for line in out.splitlines()[1:] if " MiB, " in line or "the rest" in line]
+        ledger = json.loads(ration("stats", "--json", process.pid)[1])
+        checks.that(abs(sum(sizes) - ledger["rss_bytes"] / 2**20) < 0.05 * len(sizes), f"the shares add up: {sizes}")
+        process.stdin.close()
+    for arguments, words in ((("--pid=x",), "expected the number of a process"), ((), "no program given"),
+                             (("--pid=1", "--", "ls"), "either --pid or a program")):
+        status, out, err = ration("doctor", *arguments)
+        checks.that(status == 2 and words in err, f"doctor {arguments}: {status} {err}")
+    with subprocess.Popen([programs / "cli_linked_in"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True) as process:
+        process.stdout.readline()
+        status, out, err = ration("stats", process.pid)
+        checks.that(status == 2 and "linked into its program (libration.a)" in err, f"linked in: {status} {err}")
+        process.stdin.close()
+
+
 def check_compare(checks, ration, programs):
     status, out, err = ration("compare", "--json", "-n", "3", "--", programs / "cli_plain")
     report = json.loads(out)
@@ -141,6 +169,10 @@ def check_compare(checks, ration, programs):
     status, out, _ = ration("compare", "-n", "1", "--", programs / "cli_plain", "one",
                             environment={"PEERS": f"copy={copy}"})
     checks.that(status == 1 and "\ncopy " in out and "ended with status 1" in out, f"peers and failures: {out}")
+    (programs / "junk.so").write_text("no library")
+    status, out, err = ration("compare", "-n", "1", "--", programs / "cli_plain",
+                              environment={"PEERS": f"junk={programs / 'junk.so'}"})
+    checks.that(status == 0 and "junk is left out" in err and "junk" not in out, f"a refused preload: {out} {err}")
     for arguments, peers, words in (((programs / "cli_static",), "", "linked statically"), ((), "", "no program"),
                                     (("-n", "0", "ls"), "", "expected 1 to 101"), (("ls",), "x", "not of the form"),
                                     (("ls",), "a=/nonexistent.so", "cannot be read")):
@@ -157,6 +189,7 @@ def main():
         check_doctor_sanitised(checks, ration, folder)
     check_classes(checks, ration)
     check_explain(checks, ration)
+    check_doctor_explains(checks, ration, arguments.programs)
     check_compare(checks, ration, arguments.programs)
     return checks.end()
 
