@@ -11,6 +11,7 @@
 #include "base/compiler.h"
 
 enum on_error { ON_ERROR_ABORT, ON_ERROR_REPORT, ON_ERROR_IGNORE };
+enum huge_pages { HUGE_PAGES_AUTO, HUGE_PAGES_NEVER };
 enum harden { HARDEN_OFF, HARDEN_FAST, HARDEN_FULL };
 
 struct conf {

@@ -12,6 +12,7 @@
 #include "os/streams.h"
 #include "report/report.h"
 #include "slab/shelf.h"
+#include "span/huge.h"
 #include "span/span.h"
 
 #include <errno.h>
@@ -201,6 +202,7 @@ __attribute__((constructor)) static void begin_process(int argc, char **argv, ch
         conf_read(find_setting(environment), file_name(argc > 0 ? argv[0] : NULL));
     if (conf.syscalls > 0)
         pages_share(conf.syscalls);
+    huge_never = conf.huge_pages == HUGE_PAGES_NEVER;
     if (conf.harden != HARDEN_OFF && !harden_begin(conf.harden))
         os->write_error(harden_too_late, sizeof harden_too_late - 1);
     exit_key_made = pthread_key_create(&exit_key, end_thread) == 0;

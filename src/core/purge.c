@@ -5,6 +5,7 @@
 #include "os/lock.h"
 #include "os/pages.h"
 #include "slab/shelf.h"
+#include "span/huge.h"
 #include "span/span.h"
 
 enum {
@@ -45,6 +46,8 @@ static size_t ranges_bytes(const struct os_range *ranges, size_t n)
 
 static size_t purge_ranges(const struct os_range *ranges, size_t n)
 {
+    for (size_t i = 0; i < n; i++)
+        huge_leave(&ranges[i]);
     size_t done = pages_purge(PAGES_SLOTS, ranges, n);
     for (size_t i = done; i < n; i++)
         slab_unmark_purged(slab_of((uintptr_t)ranges[i].start), &ranges[i]);

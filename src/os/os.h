@@ -38,6 +38,10 @@ struct os_table {
     bool (*pages_move)(void *from, size_t from_bytes, void *to, size_t to_bytes);
     /* Advice only. */
     void (*pages_no_huge)(void *start, size_t bytes);
+    void (*pages_huge)(void *start, size_t bytes);
+    /* Huge pages that hold `start` and do not lie in the range whole become small ones: else purging a part of a huge
+     * page would lower what the process is said to use, while the system gets nothing back. Advice only. */
+    void (*pages_split)(void *start, size_t bytes);
     /* Whether pages of 2 MiB come without being asked for (transparent huge pages "always"). */
     bool (*huge_pages_unasked)(void);
     /* RLIMIT_AS in bytes; SIZE_MAX when unlimited. */

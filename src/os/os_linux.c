@@ -127,6 +127,20 @@ static void linux_pages_no_huge(void *start, size_t bytes)
     syscall6(SYS_madvise, (long)start, (long)bytes, MADV_NOHUGEPAGE, 0, 0, 0);
 }
 
+static void linux_pages_huge(void *start, size_t bytes)
+{
+    syscall6(SYS_madvise, (long)start, (long)bytes, MADV_HUGEPAGE, 0, 0, 0);
+}
+
+/* The advice that pages are cold splits a huge page of which it covers a part; what else it does, order for reclaim, is
+ * of no matter for pages about to be purged. One page at either end is enough. */
+static void linux_pages_split(void *start, size_t bytes)
+{
+    size_t page = linux_page_bytes();
+    syscall6(SYS_madvise, (long)start, (long)page, MADV_COLD, 0, 0, 0);
+    syscall6(SYS_madvise, (long)start + (long)(bytes - page), (long)page, MADV_COLD, 0, 0, 0);
+}
+
 static int64_t linux_read_file(const char *path, char *buffer, size_t n)
 {
     long fd = syscall6(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0, 0, 0);
@@ -268,6 +282,8 @@ const struct os_table os_linux = {
     .pages_purge = linux_pages_purge,
     .pages_move = linux_pages_move,
     .pages_no_huge = linux_pages_no_huge,
+    .pages_huge = linux_pages_huge,
+    .pages_split = linux_pages_split,
     .huge_pages_unasked = linux_huge_pages_unasked,
     .address_space_limit = linux_address_space_limit,
     .now_ms = linux_now_ms,

@@ -61,11 +61,26 @@ bool pages_move(void *from, size_t from_bytes, void *to, size_t to_bytes)
     return ok;
 }
 
-void pages_no_huge(void *start, size_t bytes)
+static void advise(void (*advice)(void *, size_t), uint64_t calls, void *start, size_t bytes)
 {
     uint64_t since = os->now_ns();
-    os->pages_no_huge(start, bytes);
-    count(PAGES_ADVICE, since, 1, bytes, true);
+    advice(start, bytes);
+    count(PAGES_ADVICE, since, calls, bytes, true);
+}
+
+void pages_no_huge(void *start, size_t bytes)
+{
+    advise(os->pages_no_huge, 1, start, bytes);
+}
+
+void pages_huge(void *start, size_t bytes)
+{
+    advise(os->pages_huge, 1, start, bytes);
+}
+
+void pages_split(void *start, size_t bytes)
+{
+    advise(os->pages_split, 2, start, bytes);
 }
 
 /* From both ends of a fork before the programs parted: what is added here is added once. */

@@ -23,7 +23,7 @@ enum pages_reason {
     PAGES_SLOTS,  /* purge: pages of free slots in slabs */
     PAGES_CLEAN,  /* purge: dirty runs become clean */
     PAGES_UNMAP,  /* purge: long dirty runs become void */
-    PAGES_ADVICE, /* huge pages are refused */
+    PAGES_ADVICE, /* huge pages are asked for, refused, or split */
     PAGES_LOOK,   /* tables of those who look: the search for lost blocks, this account */
     PAGES_REASONS,
 };
@@ -51,6 +51,8 @@ bool pages_unmap(enum pages_reason why, void *start, size_t bytes);
 size_t pages_purge(enum pages_reason why, const struct os_range *ranges, size_t n);
 bool pages_move(void *from, size_t from_bytes, void *to, size_t to_bytes);
 void pages_no_huge(void *start, size_t bytes);
+void pages_huge(void *start, size_t bytes);
+void pages_split(void *start, size_t bytes);
 
 /* Counts in the file at descriptor fd from now on, what was counted so far included. False, with nothing changed, if that is
  * no such file. Caller: the start of a process, once. */

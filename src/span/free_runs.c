@@ -171,7 +171,10 @@ bool map_void(size_t first, size_t pages)
 static size_t choose_map_step(size_t missing)
 {
     size_t step = max_size(pages_for(MIB(1)), span.mapped / 8);
-    return max_size(missing, min_size(step, pages_for(MIB(64))));
+    step = max_size(missing, min_size(step, pages_for(MIB(64))));
+    if (step < pages_for(MIB(2)))
+        return step;
+    return align_up(span.mapped + step, pages_for(MIB(2))) - span.mapped; /* whole huge pages */
 }
 
 static bool map_to(size_t end)

@@ -1,6 +1,7 @@
 #include "span/span_internal.h"
 
 #include "os/pages.h"
+#include "span/huge.h"
 
 size_t span_grown_pages;
 struct span_state span = {.lock = LOCK_INIT(RANK_SPAN)};
@@ -102,6 +103,8 @@ void *span_alloc(size_t bytes, size_t align, enum run_kind use, bool *is_zero)
     bool ok = span_prepare_records(0) && take_any(pages, align_pages, &first, is_zero);
     if (ok)
         tag_in_use(first, pages, use);
+    if (ok && use == RUN_SLAB && *is_zero)
+        huge_enter(first, pages);
     lock_drop(&span.lock);
     return ok ? (void *)address_of(first) : NULL;
 }
@@ -288,6 +291,7 @@ static void purge_held(const struct run *held, size_t n, enum run_kind *now_is)
     size_t count = 0;
     for (size_t i = 0; i < n; i++) {
         struct os_range r = range_of(&held[i]);
+        huge_leave(&r);
         now_is[i] = RUN_DIRTY;
         if (r.bytes >= UNMAP_BYTES && !window.reserved &&
             pages_unmap(PAGES_UNMAP, r.start, r.bytes)) {

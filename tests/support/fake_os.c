@@ -15,6 +15,8 @@ static const char *const entry_names[ENTRY_COUNT] = {
     [ENTRY_PAGES_PURGE] = "pages_purge",
     [ENTRY_PAGES_MOVE] = "pages_move",
     [ENTRY_PAGES_NO_HUGE] = "pages_no_huge",
+    [ENTRY_PAGES_HUGE] = "pages_huge",
+    [ENTRY_PAGES_SPLIT] = "pages_split",
     [ENTRY_HUGE_UNASKED] = "huge_pages_unasked",
     [ENTRY_SPACE_LIMIT] = "address_space_limit",
     [ENTRY_NOW] = "now_ms",
@@ -120,6 +122,20 @@ static void fake_pages_no_huge(void *start, size_t bytes)
         os_linux.pages_no_huge(start, bytes);
 }
 
+static void fake_pages_huge(void *start, size_t bytes)
+{
+    require_pages("pages_huge", start, bytes);
+    if (!fails(ENTRY_PAGES_HUGE))
+        os_linux.pages_huge(start, bytes);
+}
+
+static void fake_pages_split(void *start, size_t bytes)
+{
+    require_pages("pages_split", start, bytes);
+    if (!fails(ENTRY_PAGES_SPLIT))
+        os_linux.pages_split(start, bytes);
+}
+
 static bool fake_huge_pages_unasked(void)
 {
     return !fails(ENTRY_HUGE_UNASKED) && os_linux.huge_pages_unasked();
@@ -217,6 +233,8 @@ static const struct os_table fake_table = {
     .pages_purge = fake_pages_purge,
     .pages_move = fake_pages_move,
     .pages_no_huge = fake_pages_no_huge,
+    .pages_huge = fake_pages_huge,
+    .pages_split = fake_pages_split,
     .huge_pages_unasked = fake_huge_pages_unasked,
     .address_space_limit = fake_address_space_limit,
     .now_ms = fake_now_ms,

@@ -161,6 +161,50 @@ static void test_advice(void **state)
     assert_int_equal(os_linux.huge_pages_unasked(), always);
 }
 
+/* KiB in huge pages of the mapping that holds `at`. */
+static long huge_kib(const void *at)
+{
+    FILE *f = fopen("/proc/self/smaps", "re");
+    char line[256];
+    bool here = false;
+    long kib = 0;
+    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
+        uintptr_t start;
+        uintptr_t end;
+        if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+            here = start <= (uintptr_t)at && (uintptr_t)at < end;
+        else if (here && sscanf(line, "AnonHugePages: %ld", &kib) == 1)
+            break;
+    }
+    if (f != NULL)
+        fclose(f);
+    return kib;
+}
+
+static void test_huge_page_is_split(void **state)
+{
+    (void)state;
+    size_t huge = MIB(2);
+    size_t calls = 0;
+    char *range = os_linux.pages_map(NULL, 2 * huge, OS_MAP_ANYWHERE);
+    assert_non_null(range);
+    char *p = (char *)align_up((uintptr_t)range, huge);
+    os_linux.pages_huge(p, huge);
+    p[0] = 1;
+    p[page] = 2;
+    long kib = huge_kib(p);
+    if (kib != 0) /* else the system gives none */
+        assert_int_equal(kib, 2048);
+    struct os_range rest = {p + page, huge - page};
+    p[2 * page] = 3;
+    os_linux.pages_split(rest.start, rest.bytes);
+    assert_int_equal(huge_kib(p), 0);
+    assert_true(p[0] == 1 && p[page] == 2 && p[2 * page] == 3);
+    assert_int_equal(os_linux.pages_purge(&rest, 1, &calls), 1);
+    assert_true(p[0] == 1 && p[page] == 0 && p[2 * page] == 0);
+    os_linux.pages_unmap(range, 2 * huge);
+}
+
 static void limit_addresses(void *arg)
 {
     (void)arg;
@@ -330,10 +374,22 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, errno_is_untouched)
     const struct CMUnitTest tests[] = {
-        TEST(test_page_bytes), TEST(test_map),    TEST(test_reserve),     TEST(test_purge),
-        TEST(test_move),       TEST(test_advice), TEST(test_limit),       TEST(test_clock),
-        TEST(test_random),     TEST(test_abort),  TEST(test_write_error), TEST(test_wait),
-        TEST(test_thread_id),  TEST(test_helper), TEST(test_read_file),
+        TEST(test_page_bytes),
+        TEST(test_map),
+        TEST(test_reserve),
+        TEST(test_purge),
+        TEST(test_move),
+        TEST(test_advice),
+        TEST(test_huge_page_is_split),
+        TEST(test_limit),
+        TEST(test_clock),
+        TEST(test_random),
+        TEST(test_abort),
+        TEST(test_write_error),
+        TEST(test_wait),
+        TEST(test_thread_id),
+        TEST(test_helper),
+        TEST(test_read_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,171 @@
+/* span/huge: when chunks become huge, when plain again; G1 broken on purpose. */
+#include "span/huge.h"
+
+#include "base/bits.h"
+#include "span/span_internal.h"
+#include "support/fake_os.h"
+#include "support/unit.h"
+
+enum { SLAB_BYTES = 64 << 10 };
+#define CHUNK_BYTES MIB(2)
+
+static struct slab *const no_slab_here = (struct slab *)64;
+
+static char *take_slab(void)
+{
+    bool is_zero;
+    char *p = span_alloc(SLAB_BYTES, SLAB_BYTES, RUN_SLAB, &is_zero);
+    REQUIRE(p != NULL && huge_check() == 0);
+    return p;
+}
+
+static void take_slabs(size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += SLAB_BYTES)
+        take_slab();
+}
+
+static unsigned long asked(void)
+{
+    return fake.calls[ENTRY_PAGES_HUGE];
+}
+
+/* A heap just large enough, its next slab the first of a chunk. */
+static void open_large(void)
+{
+    fake_os_install();
+    REQUIRE(span_open(no_slab_here));
+    take_slabs(MIB(32));
+    REQUIRE(asked() == 0);
+    while (address_of(span.frontier) % CHUNK_BYTES != 0)
+        take_slab();
+}
+
+static void grow(void *arg)
+{
+    (void)arg;
+    open_large();
+    unsigned long before = asked();
+    take_slab();
+    REQUIRE(asked() == before + 1);
+    take_slabs(CHUNK_BYTES - SLAB_BYTES); /* the rest of the chunk */
+    REQUIRE(asked() == before + 1);
+    take_slabs(10 * CHUNK_BYTES);
+    REQUIRE(asked() == before + 11);
+    REQUIRE(fake.calls[ENTRY_PAGES_NO_HUGE] == 0);
+}
+
+static void test_each_chunk_is_asked_for_once(void **state)
+{
+    (void)state;
+    require_in_child(grow, NULL);
+}
+
+static void take_large(void *arg)
+{
+    (void)arg;
+    open_large();
+    bool is_zero;
+    REQUIRE(span_alloc(MIB(16), 1, RUN_LARGE, &is_zero) != NULL);
+    REQUIRE(asked() == 0);
+    /* a chunk of which a large block has the start */
+    REQUIRE(span_alloc(SLAB_BYTES, 1, RUN_LARGE, &is_zero) != NULL);
+    unsigned long before = asked();
+    take_slab();
+    REQUIRE(asked() == before);
+}
+
+static void test_large_blocks_ask_for_none(void **state)
+{
+    (void)state;
+    require_in_child(take_large, NULL);
+}
+
+static void switch_off(void *arg)
+{
+    (void)arg;
+    huge_never = true;
+    open_large();
+    take_slabs(MIB(32));
+    REQUIRE(asked() == 0);
+}
+
+static void test_never(void **state)
+{
+    (void)state;
+    require_in_child(switch_off, NULL);
+}
+
+static void purge_and_take_again(void *arg)
+{
+    (void)arg;
+    open_large();
+    char *first = take_slab();
+    take_slabs(3 * CHUNK_BYTES - SLAB_BYTES);
+    unsigned long before = asked();
+
+    /* a part of one chunk: plain, and split first */
+    span_release((uintptr_t)first, RUN_SLAB);
+    REQUIRE(span_purge(fake.now_ms, 0, 1000) == (size_t)SLAB_BYTES >> page_shift);
+    REQUIRE(fake.calls[ENTRY_PAGES_SPLIT] == 1 && fake.calls[ENTRY_PAGES_NO_HUGE] == 1);
+    REQUIRE(take_slab() == first && asked() == before); /* not the whole chunk is fresh */
+
+    /* all three chunks: those two that still are huge become plain in one call */
+    for (size_t at = 0; at < 3 * CHUNK_BYTES; at += SLAB_BYTES)
+        span_release((uintptr_t)first + at, RUN_SLAB);
+    REQUIRE(span_purge(fake.now_ms, 0, 10000) == 3 * CHUNK_BYTES >> page_shift);
+    REQUIRE(fake.calls[ENTRY_PAGES_NO_HUGE] == 2 && huge_check() == 0);
+
+    /* the heap grows again: each is asked for again */
+    take_slabs(3 * CHUNK_BYTES);
+    REQUIRE(asked() == before + 3);
+}
+
+static void test_purged_chunks_are_plain(void **state)
+{
+    (void)state;
+    require_in_child(purge_and_take_again, NULL);
+}
+
+static void purge_plain(void *arg)
+{
+    (void)arg;
+    fake_os_install();
+    REQUIRE(span_open(no_slab_here));
+    span_release((uintptr_t)take_slab(), RUN_SLAB);
+    REQUIRE(span_purge(fake.now_ms, 0, 1000) > 0);
+    REQUIRE(fake.calls[ENTRY_PAGES_SPLIT] == 0 && fake.calls[ENTRY_PAGES_NO_HUGE] == 0);
+}
+
+static void test_plain_memory_costs_no_call(void **state)
+{
+    (void)state;
+    require_in_child(purge_plain, NULL);
+}
+
+/* G1: the last chunk lies beyond what is mapped. */
+static void test_g1_huge_chunk_beyond_the_mapped(void **state)
+{
+    (void)state;
+    fake_os_install();
+    REQUIRE(span_open(no_slab_here));
+    take_slabs(MIB(32) + 2 * CHUNK_BYTES);
+    REQUIRE(asked() > 0 && huge_check() == 0);
+    size_t mapped = span.mapped;
+    span.mapped = pages_for(MIB(32));
+    REQUIRE(huge_check() == 1);
+    span.mapped = mapped;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_each_chunk_is_asked_for_once),
+        cmocka_unit_test(test_large_blocks_ask_for_none),
+        cmocka_unit_test(test_never),
+        cmocka_unit_test(test_purged_chunks_are_plain),
+        cmocka_unit_test(test_plain_memory_costs_no_call),
+        cmocka_unit_test(test_g1_huge_chunk_beyond_the_mapped),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
