@@ -3,7 +3,9 @@
 
 #include "area/records.h"
 #include "conf/conf.h"
+#include "conf/familiar.h"
 #include "core/events.h"
+#include "core/fill.h"
 #include "core/harden.h"
 #include "core/purge.h"
 #include "os/lock.h"
@@ -194,17 +196,25 @@ static const char *file_name(const char *path)
 static const char harden_too_late[] = "ration: RATION=harden stays off: the program had threads "
                                       "before the library was loaded; preload it instead\n";
 
+static const char fill_too_late[] =
+    "ration: new and freed memory is not filled: the program had threads "
+    "before the library was loaded; preload it instead\n";
+
 /* Runs before the program's own constructors when preloaded or linked first; blocks handed out earlier are as good. */
 __attribute__((constructor)) static void begin_process(int argc, char **argv, char **environment)
 {
     int saved_errno = errno;
-    if (getauxval(AT_SECURE) == 0)
+    if (getauxval(AT_SECURE) == 0) {
+        familiar_read(environment);
         conf_read(find_setting(environment), file_name(argc > 0 ? argv[0] : NULL));
+    }
     if (conf.syscalls > 0)
         pages_share(conf.syscalls);
     huge_never = conf.huge_pages == HUGE_PAGES_NEVER;
     if (conf.harden != HARDEN_OFF && !harden_begin(conf.harden))
         os->write_error(harden_too_late, sizeof harden_too_late - 1);
+    if (!fill_begin())
+        os->write_error(fill_too_late, sizeof fill_too_late - 1);
     exit_key_made = pthread_key_create(&exit_key, end_thread) == 0;
     if (own_cache != NULL && my_cache != &late_cache)
         watch_thread_end(own_cache);

@@ -4,8 +4,10 @@
 #define _GNU_SOURCE
 #include "base/bits.h"
 #include "conf/conf.h"
+#include "conf/familiar.h"
 #include "core/core.h"
 #include "core/fast_path.h"
+#include "core/fill.h"
 #include "core/life.h"
 #include "inspect/glibc_stats.h"
 #include "inspect/walk.h"
@@ -179,8 +181,16 @@ EXPORT int mallopt(int parameter, int value)
         return 1;
     case ANDROID_DECAY_TIME:
         return set_number("purge_delay", value * 1000);
-    case M_MXFAST:
+    case M_PERTURB: /* too late once threads have begun */
+        familiar_perturb(value);
+        return fill_begin();
+    case M_CHECK_ACTION:
+        familiar_check(value);
+        return 1;
     case M_TRIM_THRESHOLD:
+        familiar_trim_threshold(value);
+        return 1;
+    case M_MXFAST:
     case M_TOP_PAD:
     case M_MMAP_THRESHOLD:
     case M_MMAP_MAX:
