@@ -48,6 +48,7 @@ enum ration_reason {
     RATION_FOR_UNMAP,  /* given back, addresses too: long rows of free pages */
     RATION_FOR_ADVICE, /* huge pages that come unasked are refused */
     RATION_FOR_LOOK,   /* for those who look: the search for lost blocks, the shared account */
+    RATION_FOR_GUARD,  /* guard pages of hardening, and of sampled blocks */
     RATION_REASON_COUNT
 };
 

@@ -4,7 +4,7 @@
 #include "area/records.h"
 #include "os/pages.h"
 
-struct window window;
+struct window window = {.base = WINDOW_CLOSED};
 
 static struct area map_area;
 
@@ -50,7 +50,7 @@ static void settle_nowhere(void)
 {
     map_area = (struct area){.start = 0};
     records_place(0, 0, false);
-    window = (struct window){.base = 0};
+    window = (struct window){.base = WINDOW_CLOSED};
 }
 
 /* Tries random ranges in [low, high). Only the first piece is mapped, so a range is free if that piece is: what else

@@ -23,7 +23,7 @@
 struct slab;
 
 struct window {
-    uintptr_t base;    /* first address; 0 until opened */
+    uintptr_t base;    /* first address; WINDOW_CLOSED until opened */
     size_t unit_count; /* units that have a map entry */
     struct slab **map; /* unit -> slab */
     size_t unit_limit; /* units of the whole window */
@@ -31,6 +31,15 @@ struct window {
 } LINE_ALIGNED;
 
 extern struct window window HIDDEN;
+
+/* No address of a program is near it: a free that reads the base before the window opened, and the count after, finds no
+ * unit for null nor for any small number. */
+#define WINDOW_CLOSED ((uintptr_t)1 << 63)
+
+static inline bool window_is_open(void)
+{
+    return window.base != WINDOW_CLOSED;
+}
 
 /* Chooses the window and maps its first `first_bytes`. False if the system gives no memory. Call once, span lock held. */
 bool window_open(size_t first_bytes);

@@ -41,6 +41,7 @@ struct cache {
     struct bin bins[CLASS_COUNT];
     struct cache *next;            /* in the list of all caches, which only grows */
     struct quarantine *quarantine; /* core/harden.h; null until something is held back */
+    uint32_t until_sample;         /* core/sample.h; 0: not chosen yet */
     uint8_t number;                /* tells the lessee of a slab, mostly: 255 numbers go round */
     bool in_use;                   /* by a living thread */
 };

@@ -24,6 +24,9 @@ void *core_aligned(size_t align, size_t n);
 /* Frees a block that the program says was asked for with size n and alignment `align` (0: none). */
 void core_free_sized(void *p, size_t n, size_t align, const char *function);
 
+/* Whether a live block starts at p, which is not null; else that is reported. *bytes: what the program may use. */
+bool core_is_live(const void *p, size_t *bytes, const char *function);
+
 /* Bytes that the program may use at p; 0 for null. */
 size_t core_usable(const void *p, const char *function);
 

@@ -2,6 +2,7 @@
 #include "core/core.h"
 #include "core/events.h"
 #include "core/fast_path.h"
+#include "core/fence.h"
 #include "core/harden.h"
 #include "core/large.h"
 #include "core/life.h"
@@ -16,16 +17,25 @@ NOINLINE void free_event(void *p)
         purge_note(free_bytes);
 }
 
-/* The usable bytes of the live block that starts at p, or 0 if none does. */
-static size_t live_bytes(const void *p)
+/* Whether a live block starts at p. *bytes: what the program may use of it. */
+static bool is_live(const void *p, size_t *bytes)
 {
     struct slab *s = slab_of((uintptr_t)p);
     if (UNLIKELY(slab_is_guarded(s)))
-        return harden_bytes(s, p);
+        return harden_is_live(s, p, bytes);
     size_t slot = slot_of(s, (uintptr_t)p);
-    if (slot < SLOTS_MAX)
-        return byte_is(&s->states[slot], SLOT_LIVE) ? size_classes[s->class_index].size : 0;
-    return large_bytes(p);
+    if (slot >= SLOTS_MAX)
+        return large_is_live(p, bytes);
+    *bytes = size_classes[s->class_index].size;
+    return byte_is(&s->states[slot], SLOT_LIVE);
+}
+
+bool core_is_live(const void *p, size_t *bytes, const char *function)
+{
+    bool found = is_live(p, bytes);
+    if (!found)
+        misuse_report((uintptr_t)p, function);
+    return found;
 }
 
 /* A slab is guarded without hardening when somebody listens to events. */
@@ -49,7 +59,7 @@ void free_quietly(void *p, const char *function)
         free_in_guarded_slab(s, p, function);
     else if (slot_of(s, (uintptr_t)p) < SLOTS_MAX)
         free_fast(p);
-    else if (!large_free(p))
+    else if (!large_free(p, function))
         misuse_report((uintptr_t)p, function);
 }
 
@@ -57,9 +67,10 @@ NOINLINE void free_slow(void *p, const char *function)
 {
     if (p == NULL)
         return;
-    if (LIKELY(!fast_paths_are_closed) && large_free(p))
+    size_t bytes;
+    if (LIKELY(!fast_paths_are_closed) && large_free(p, function))
         return;
-    if (!fast_paths_are_closed || live_bytes(p) == 0) {
+    if (!fast_paths_are_closed || !is_live(p, &bytes)) {
         misuse_report((uintptr_t)p, function);
         return;
     }
@@ -70,19 +81,27 @@ NOINLINE void free_slow(void *p, const char *function)
 
 size_t core_usable(const void *p, const char *function)
 {
-    if (p == NULL)
-        return 0;
-    size_t bytes = live_bytes(p);
-    if (bytes == 0)
-        misuse_report((uintptr_t)p, function);
-    return bytes;
+    size_t bytes;
+    return p != NULL && core_is_live(p, &bytes, function) ? bytes : 0;
+}
+
+/* Blocks whose usable bytes are those asked for, whatever their class. */
+static bool is_exact(const void *p, size_t has, size_t n)
+{
+    size_t bytes;
+    if (LIKELY(!fences_are_on))
+        return false;
+    if (slab_is_guarded(slab_of((uintptr_t)p)))
+        return harden_level == HARDEN_FULL;
+    /* A sample stands for a slot: its size may be that of the class. */
+    return fence_is_live(p, &bytes) && (n == has || has > SMALL_MAX) && harden_level != HARDEN_FAST;
 }
 
 /* What a block at p, asked for like this, would have got. */
-static size_t expected_bytes(const void *p, size_t n, size_t align)
+static size_t expected_bytes(const void *p, size_t has, size_t n, size_t align)
 {
-    if (UNLIKELY(harden_level == HARDEN_FULL) && slab_is_guarded(slab_of((uintptr_t)p)))
-        return max_size(n, 1);
+    if (UNLIKELY(is_exact(p, has, n)))
+        return n;
     unsigned c = align > GRAIN    ? class_of_aligned(n, align)
                  : n <= SMALL_MAX ? class_of(n)
                                   : CLASS_COUNT;
@@ -93,10 +112,10 @@ void core_free_sized(void *p, size_t n, size_t align, const char *function)
 {
     if (p == NULL)
         return;
-    size_t bytes = live_bytes(p);
-    if (bytes == 0)
-        misuse_report((uintptr_t)p, function);
-    else if (n > PTRDIFF_MAX || bytes != expected_bytes(p, n, align))
+    size_t bytes;
+    if (!core_is_live(p, &bytes, function))
+        return;
+    if (n > PTRDIFF_MAX || bytes != expected_bytes(p, bytes, n, align))
         misuse_report_size((uintptr_t)p, bytes, n, function);
     else if (UNLIKELY(fast_paths_are_closed))
         free_slow(p, function);

@@ -3,6 +3,7 @@
 #include "area/records.h"
 #include "core/core.h"
 #include "core/events.h"
+#include "core/fence.h"
 #include "core/life.h"
 #include "core/misuse.h"
 
@@ -57,6 +58,7 @@ bool harden_begin(enum harden level)
     os->random(&secret, sizeof secret);
     slabs_are_zeroed = level == HARDEN_FULL;
     harden_level = level;
+    fence_begin();
     return true;
 }
 
@@ -154,7 +156,8 @@ void *harden_alloc(size_t n, size_t align, bool *is_large)
 {
     bool full = harden_level == HARDEN_FULL;
     size_t needed = n <= SMALL_MAX && full ? n + HARDEN_TAIL_BYTES : n;
-    unsigned c = needed <= SMALL_MAX ? class_of_aligned(needed, max_size(align, 1)) : CLASS_COUNT;
+    unsigned c = needed <= SMALL_MAX ? class_of_aligned(max_size(needed, 1), max_size(align, 1))
+                                     : CLASS_COUNT;
     *is_large = c == CLASS_COUNT;
     if (*is_large)
         return NULL;
@@ -230,11 +233,12 @@ void harden_drain(struct cache *cache)
         let_go_of(q, q->count - 1);
 }
 
-size_t harden_bytes(const struct slab *s, const void *p)
+bool harden_is_live(const struct slab *s, const void *p, size_t *bytes)
 {
     size_t slot = find_slot(s, p);
     if (slot == SLOTS_MAX || !byte_is(&s->states[slot], SLOT_LIVE))
-        return 0;
+        return false;
     size_t size = size_classes[s->class_index].size;
-    return harden_level == HARDEN_FULL ? read_tail(p, size) : size;
+    *bytes = harden_level == HARDEN_FULL ? read_tail(p, size) : size;
+    return true;
 }

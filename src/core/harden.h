@@ -37,8 +37,8 @@ void *harden_alloc(size_t n, size_t align, bool *is_large);
 /* Frees a block of a guarded slab, or reports. */
 void harden_free(struct slab *s, void *p, const char *function);
 
-/* The bytes that the program may use at p, or 0 if no live block starts there. Under full they are those asked for. */
-size_t harden_bytes(const struct slab *s, const void *p);
+/* Whether a live block starts at p. *bytes: what the program may use; under full that is what was asked for. */
+bool harden_is_live(const struct slab *s, const void *p, size_t *bytes);
 
 /* Frees what a cache's thread holds back. Caller: that thread, or nobody runs it. */
 void harden_drain(struct cache *cache);

@@ -2,7 +2,10 @@
 
 #include "base/bits.h"
 #include "core/core.h"
+#include "core/fence.h"
+#include "core/harden.h"
 #include "core/purge.h"
+#include "core/sample.h"
 #include "os/os.h"
 #include "span/span.h"
 
@@ -14,10 +17,27 @@
 /* No process has more addresses: such requests fail before anything is looked up. */
 #define ADDRESSES ((size_t)1 << 48)
 
+/* Null: this block gets no fence. */
+static COLD void *alloc_fenced(size_t n, size_t align, bool zero)
+{
+    if (harden_level == HARDEN_FULL)
+        return fence_alloc(n, align, FENCE_AT_START, true, zero);
+    if (harden_level == HARDEN_FAST && sample_large(FENCE_SHARE))
+        return fence_alloc(n, align, FENCE_AT_START, false, zero);
+    if (sample_every != 0 && sample_large(sample_every))
+        return sample_alloc(n, align, zero);
+    return NULL;
+}
+
 void *large_alloc(size_t n, size_t align, bool zero)
 {
     if (n >= ADDRESSES || align >= ADDRESSES)
         return out_of_memory();
+    if (UNLIKELY(fences_are_on)) {
+        void *fenced = alloc_fenced(n, align, zero);
+        if (fenced != NULL)
+            return fenced;
+    }
     bool is_zero;
     void *p = span_alloc(max_size(n, 1), align, RUN_LARGE, &is_zero);
     if (p == NULL)
@@ -27,13 +47,18 @@ void *large_alloc(size_t n, size_t align, bool zero)
     return p;
 }
 
-size_t large_bytes(const void *p)
+bool large_is_live(const void *p, size_t *bytes)
 {
-    return span_in_use_bytes((uintptr_t)p, RUN_LARGE);
+    if (UNLIKELY(fences_are_on) && fence_is_live(p, bytes))
+        return true;
+    *bytes = span_in_use_bytes((uintptr_t)p, RUN_LARGE);
+    return *bytes != 0;
 }
 
-bool large_free(void *p)
+bool large_free(void *p, const char *function)
 {
+    if (UNLIKELY(fences_are_on) && fence_free(p, function))
+        return true;
     size_t bytes = span_release((uintptr_t)p, RUN_LARGE);
     if (bytes == 0)
         return false;
@@ -41,10 +66,13 @@ bool large_free(void *p)
     return true;
 }
 
-void *large_resize(void *p, size_t had, size_t n)
+void *large_resize(void *p, size_t had, size_t n, const char *function)
 {
+    size_t fenced_bytes;
     if (n >= ADDRESSES)
         return NULL;
+    if (UNLIKELY(fences_are_on) && fence_is_live(p, &fenced_bytes))
+        return fence_resize(p, n, function);
     if (n <= had) {
         span_trim(p, n);
         if (had - n >= os->page_bytes())

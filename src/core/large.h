@@ -1,4 +1,5 @@
-/* Large blocks: one run each. A block starts where its run starts; its usable size is the run's length. */
+/* Large blocks: one run each. A block starts where its run starts; its usable size is the run's length. Some have a fence
+ * (core/fence.h), and so may small ones that were sampled: all of them pass through here. */
 #ifndef RATION_CORE_LARGE_H
 #define RATION_CORE_LARGE_H
 
@@ -8,12 +9,12 @@
 void *large_alloc(size_t n, size_t align, bool zero);
 
 /* False if p is not the start of a large block. */
-bool large_free(void *p);
+bool large_free(void *p, const char *function);
 
-/* Usable bytes, or 0 if p is not the start of a large block. */
-size_t large_bytes(const void *p);
+/* Whether a large block starts at p. *bytes: what the program may use. */
+bool large_is_live(const void *p, size_t *bytes);
 
 /* Block p of `had` usable bytes shall have n > SMALL_MAX: in place, or by moving pages. Null: neither could be done. */
-void *large_resize(void *p, size_t had, size_t n);
+void *large_resize(void *p, size_t had, size_t n, const char *function);
 
 #endif

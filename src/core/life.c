@@ -5,9 +5,11 @@
 #include "conf/conf.h"
 #include "conf/familiar.h"
 #include "core/events.h"
+#include "core/fence.h"
 #include "core/fill.h"
 #include "core/harden.h"
 #include "core/purge.h"
+#include "core/sample.h"
 #include "os/lock.h"
 #include "os/os.h"
 #include "os/pages.h"
@@ -90,7 +92,8 @@ void *life_late_alloc(unsigned c)
 static bool holds_locks(void)
 {
     return purge_lock_is_mine() || lock_is_mine(&late.lock) || cache_lock_is_mine() ||
-           shelf_lock_is_mine() || span_lock_is_mine() || records_lock_is_mine();
+           shelf_lock_is_mine() || span_lock_is_mine() || records_lock_is_mine() ||
+           fence_lock_is_mine();
 }
 
 static void lock_all(bool nested)
@@ -101,6 +104,7 @@ static void lock_all(bool nested)
     shelf_fork_prepare(nested);
     span_fork_prepare(nested);
     records_fork_prepare(nested);
+    fence_fork_prepare(nested);
 }
 
 void life_lock(void)
@@ -110,6 +114,7 @@ void life_lock(void)
 
 void life_unlock(void)
 {
+    fence_fork_parent();
     records_fork_parent();
     span_fork_parent();
     shelf_fork_parent();
@@ -153,6 +158,7 @@ static void begin_child(void)
 {
     if (--fork_depth > 0)
         return;
+    fence_fork_child();
     records_fork_child();
     span_fork_child();
     shelf_fork_child();
@@ -215,6 +221,8 @@ __attribute__((constructor)) static void begin_process(int argc, char **argv, ch
         os->write_error(harden_too_late, sizeof harden_too_late - 1);
     if (!fill_begin())
         os->write_error(fill_too_late, sizeof fill_too_late - 1);
+    if (conf.sample_guard != 0)
+        sample_begin((uint32_t)conf.sample_guard);
     exit_key_made = pthread_key_create(&exit_key, end_thread) == 0;
     if (own_cache != NULL && my_cache != &late_cache)
         watch_thread_end(own_cache);

@@ -6,6 +6,7 @@
 #include "core/large.h"
 #include "core/life.h"
 #include "core/purge.h"
+#include "core/sample.h"
 
 #include <errno.h>
 #include <string.h>
@@ -46,13 +47,23 @@ static void *take_small(unsigned c)
     return p != NULL ? p : out_of_memory();
 }
 
+/* A block with a fence, if this allocation is the sample; null if not. */
+static void *try_sample(size_t n, size_t align)
+{
+    struct cache *cache = n <= SMALL_MAX ? life_cache() : NULL;
+    return cache != NULL && sample_count_one(cache) ? sample_alloc(n, align, false) : NULL;
+}
+
 void *malloc_quietly(size_t n, size_t align)
 {
+    void *sample = sample_every != 0 ? try_sample(n, align) : NULL;
+    if (sample != NULL)
+        return sample;
     bool is_large = true;
     unsigned c = n <= SMALL_MAX ? class_of_aligned(max_size(n, 1), align) : CLASS_COUNT;
     void *p = NULL;
     if (harden_level != HARDEN_OFF)
-        p = harden_alloc(max_size(n, 1), align, &is_large);
+        p = harden_alloc(n, align, &is_large);
     else if (c < CLASS_COUNT)
         return take_small(c);
     return is_large ? take_large_quietly(n, align, false) : p;
@@ -73,8 +84,33 @@ static COLD void *malloc_without_mask(size_t n)
     return fast_paths_are_closed ? malloc_closed(n, 1, "malloc") : take_small(class_of(n));
 }
 
+/* What a slot of the class promises: core_aligned relies on it. */
+static size_t slot_align(size_t n)
+{
+    return size_classes[class_of(n)].size == n ? n & -n : GRAIN;
+}
+
+/* As malloc_slower, while allocations are sampled. */
+static COLD void *malloc_sampled(size_t n)
+{
+    struct cache *cache = my_cache;
+    struct bin *bin = bin_for(cache, n);
+    if (cache->number != 0 && sample_is_due(cache)) {
+        void *p = sample_alloc(n, slot_align(n), true);
+        if (p != NULL)
+            return p;
+    }
+    if (!cache_refill_slow(cache, class_of(n)))
+        return malloc_without_mask(n);
+    sample_refill(cache, bin);
+    purge_growth();
+    return bin_take(bin);
+}
+
 static NOINLINE void *malloc_slower(size_t n)
 {
+    if (UNLIKELY(sample_every != 0))
+        return malloc_sampled(n);
     struct cache *cache = my_cache;
     if (LIKELY(cache_refill_slow(cache, class_of(n)))) {
         void *p = bin_take(bin_for(cache, n));
@@ -173,10 +209,13 @@ void *core_aligned(size_t align, size_t n)
 size_t core_good_size_aligned(size_t n, size_t align)
 {
     bool full = harden_level == HARDEN_FULL;
+    bool is_exact = full || sample_every != 0;
     unsigned c =
         n > SMALL_MAX ? CLASS_COUNT : class_of_aligned(full ? n + HARDEN_TAIL_BYTES : n, align);
     if (c < CLASS_COUNT)
-        return full ? max_size(n, 1) : size_classes[c].size;
+        return is_exact ? n : size_classes[c].size;
+    if (is_exact && n <= PTRDIFF_MAX)
+        return n;
     return n > PTRDIFF_MAX ? 0 : align_up(max_size(n, 1), os->page_bytes());
 }
 

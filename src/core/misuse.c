@@ -1,6 +1,9 @@
 #include "core/misuse.h"
 
 #include "core/events.h"
+#include "core/fault.h"
+#include "core/fence.h"
+#include "core/foreign.h"
 #include "report/report.h"
 #include "slab/slab.h"
 #include "span/span.h"
@@ -33,6 +36,29 @@ static void add_slot(struct text *t, const struct slab *s, size_t slot)
     text_add(t, " bytes)\n");
 }
 
+static const char *state_word(const struct slab *s, size_t slot)
+{
+    uint8_t state = atomic_load_relaxed(&s->states[slot]);
+    return state == SLOT_LIVE ? "live" : state == SLOT_HELD_BACK ? "held back" : "free";
+}
+
+static void add_neighbour(struct text *t, const char *where, const struct slab *s, size_t slot)
+{
+    text_add(t, where);
+    if (slot < s->slots)
+        text_add(t, state_word(s, slot));
+    else
+        text_add(t, "not there");
+}
+
+static void add_neighbours(struct text *t, const struct slab *s, size_t slot)
+{
+    add_neighbour(t, "  the slot before it is ", s, slot - 1);
+    add_neighbour(t, ", the one behind it is ", s, slot + 1);
+    text_add(t, s->place == SLAB_LEASED ? "; a thread allocates from this slab now\n"
+                                        : "; no thread allocates from this slab now\n");
+}
+
 static void add_inside(struct text *t, uintptr_t address, uintptr_t start, size_t bytes)
 {
     text_add(t, "  it points ");
@@ -63,6 +89,7 @@ static void describe_slot(struct text *t, const struct slab *s, uintptr_t addres
         add_inside(t, address, start, size);
         text_add(t, "  the block is ");
         add_slot(t, s, slot);
+        add_neighbours(t, s, slot);
     } else if (slot >= s->opened) {
         report_begin(t, MISUSE_INVALID_FREE, address, function);
         text_add(t, "  no block was ever handed out there: ");
@@ -73,6 +100,7 @@ static void describe_slot(struct text *t, const struct slab *s, uintptr_t addres
         text_add(t, address == start ? "  the block was freed before and not handed out since: "
                                      : "  it points into a block that was freed before: ");
         add_slot(t, s, slot);
+        add_neighbours(t, s, slot);
     }
 }
 
@@ -97,16 +125,29 @@ static void describe_run(struct text *t, const struct span_place *place, uintptr
 static void describe_foreign(struct text *t, uintptr_t address, const char *function)
 {
     report_begin(t, MISUSE_INVALID_FREE, address, function);
-    text_add(t, "  ration never handed out memory there: it belongs to a stack, a variable, a "
-                "mapping of the program, "
-                "another allocator, or nobody\n");
+    text_add(t, "  ration never handed out memory there\n");
+    foreign_describe(t, address);
+}
+
+/* A block on pages of its own, or beside it, within its guards. */
+static void describe_fence(struct text *t, const struct fence *f, uintptr_t address,
+                           const char *function)
+{
+    enum misuse kind = is_misaligned(address) ? MISUSE_MISALIGNED_FREE : MISUSE_INTERIOR_FREE;
+    if (f->state == FENCE_FREED)
+        kind = address == f->start ? kind_for_freed(function) : MISUSE_INVALID_FREE;
+    report_begin(t, kind, address, function);
+    fault_add_fence(t, f, address);
 }
 
 void misuse_report(uintptr_t address, const char *function)
 {
     struct text t;
+    const struct fence *f = fences_are_on ? fence_find(address) : NULL;
     const struct slab *s = slab_of(address);
-    if (s != &no_slab) {
+    if (f != NULL) {
+        describe_fence(&t, f, address, function);
+    } else if (s != &no_slab) {
         describe_slot(&t, s, address, function);
     } else {
         struct span_place place = span_find(address);
@@ -131,6 +172,18 @@ void misuse_report_size(uintptr_t address, size_t has, size_t said, const char *
     report_end(&t);
 }
 
+/* The small block at `address`, and what lies beside it. */
+static void add_block(struct text *t, uintptr_t address)
+{
+    const struct slab *s = slab_of(address);
+    if (s == &no_slab)
+        return;
+    size_t slot = (address - s->base) / size_classes[s->class_index].size;
+    text_add(t, "  the block is ");
+    add_slot(t, s, slot);
+    add_neighbours(t, s, slot);
+}
+
 void misuse_report_overflow(uintptr_t address, size_t n, size_t offset, const char *function)
 {
     struct text t;
@@ -140,6 +193,17 @@ void misuse_report_overflow(uintptr_t address, size_t n, size_t offset, const ch
     text_add(&t, " bytes and wrote behind them: the first damage is at offset ");
     text_add_unsigned(&t, offset);
     text_add(&t, "\n");
+    add_block(&t, address);
+    report_end(&t);
+}
+
+void misuse_report_underflow(uintptr_t address, size_t distance, const char *function)
+{
+    struct text t;
+    report_begin(&t, MISUSE_OVERFLOW, address, function);
+    text_add(&t, "  the program wrote before this block: the nearest damage is ");
+    text_add_unsigned(&t, distance);
+    text_add(&t, distance == 1 ? " byte before it\n" : " bytes before it\n");
     report_end(&t);
 }
 
@@ -152,5 +216,6 @@ void misuse_report_written(uintptr_t address, size_t size, size_t offset, const 
     text_add(&t, " bytes was written to after it was freed, at offset ");
     text_add_unsigned(&t, offset);
     text_add(&t, "; found when it was to be used again\n");
+    add_block(&t, address);
     report_end(&t);
 }

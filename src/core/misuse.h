@@ -13,6 +13,9 @@ void misuse_report_size(uintptr_t address, size_t has, size_t said, const char *
 /* The byte at `offset` behind the `n` bytes asked for, of the live block at `address`, is not what was there before. */
 void misuse_report_overflow(uintptr_t address, size_t n, size_t offset, const char *function);
 
+/* The byte `distance` bytes before the block at `address` is not what was there before. */
+void misuse_report_underflow(uintptr_t address, size_t distance, const char *function);
+
 /* The byte at `offset` of the freed block at `address` was written after it was freed. */
 void misuse_report_written(uintptr_t address, size_t size, size_t offset, const char *function);
 

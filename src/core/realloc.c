@@ -20,17 +20,19 @@ static void *resize_by_copy(void *p, size_t had, size_t n)
 /* Whether the block at p is what a request of n would get. */
 static bool fits_exactly(const void *p, size_t had, size_t n)
 {
+    if (n == had)
+        return true;
     if (UNLIKELY(harden_level == HARDEN_FULL) && slab_is_guarded(slab_of((uintptr_t)p)))
-        return n == had;
+        return false;
     return had <= SMALL_MAX && n <= SMALL_MAX && size_classes[class_of(n)].size == had;
 }
 
-static void *resize(void *p, size_t had, size_t n)
+static void *resize(void *p, size_t had, size_t n, const char *function)
 {
     if (fits_exactly(p, had, n))
         return p;
     if (had > SMALL_MAX && n > SMALL_MAX) {
-        void *q = large_resize(p, had, n);
+        void *q = large_resize(p, had, n, function);
         if (q != NULL)
             return q;
     }
@@ -45,7 +47,7 @@ static COLD void *resize_told(void *p, size_t had, size_t n, const char *functio
     if (fits_exactly(p, had, n))
         q = p;
     else if (had > SMALL_MAX && n > SMALL_MAX)
-        q = large_resize(p, had, n);
+        q = large_resize(p, had, n, function);
     if (q == NULL && (q = malloc_quietly(n, 1)) != NULL) {
         memcpy(q, p, min_size(had, n));
         free_quietly(p, function);
@@ -58,8 +60,8 @@ void *core_realloc(void *p, size_t n, const char *function)
 {
     if (p == NULL)
         return malloc_fast(n);
-    size_t had = core_usable(p, function);
-    if (had == 0)
+    size_t had;
+    if (!core_is_live(p, &had, function))
         return NULL;
     if (n == 0) {
         if (UNLIKELY(fast_paths_are_closed))
@@ -68,5 +70,5 @@ void *core_realloc(void *p, size_t n, const char *function)
             free_fast(p);
         return NULL;
     }
-    return UNLIKELY(events_are_on) ? resize_told(p, had, n, function) : resize(p, had, n);
+    return UNLIKELY(events_are_on) ? resize_told(p, had, n, function) : resize(p, had, n, function);
 }

@@ -191,7 +191,7 @@ NOINLINE bool leaks_find(struct leaks *found)
 {
     struct search s = {.pid = (int)syscall6(SYS_getpid, 0, 0, 0, 0, 0, 0)};
     *found = (struct leaks){.lost = {0, 0}};
-    if (window.base == 0)
+    if (!window_is_open())
         return true;
     if (!map_table(&s))
         return false;

@@ -5,7 +5,7 @@
 
 _Static_assert((int)RATION_CLASS_COUNT == (int)CLASS_COUNT, "the public struct has every class");
 _Static_assert((int)RATION_REASON_COUNT == (int)PAGES_REASONS &&
-                   (int)RATION_FOR_LOOK == (int)PAGES_LOOK &&
+                   (int)RATION_FOR_GUARD == (int)PAGES_GUARD &&
                    (int)RATION_FOR_MOVE == (int)PAGES_MOVE,
                "the same reasons");
 _Static_assert(sizeof(struct ration_account) == sizeof(struct pages_account) &&
@@ -53,6 +53,7 @@ static const struct {
     [RATION_FOR_UNMAP] = {"given back with addresses", "unmap"},
     [RATION_FOR_ADVICE] = {"huge pages refused", "advice"},
     [RATION_FOR_LOOK] = {"for those who look", "look"},
+    [RATION_FOR_GUARD] = {"guard pages", "guard"},
 };
 
 EXPORT const char *ration_reason_name(enum ration_reason reason)

@@ -49,7 +49,7 @@ static bool read_roots(struct view *v)
     const struct pages_account *account;
     ok = ok && read_variable(v, (void *)&account, (const void *)&pages_account, sizeof account) &&
          view_read(v, &v->account, account, sizeof v->account);
-    v->base = w.base;
+    v->base = w.base != WINDOW_CLOSED ? w.base : 0;
     v->unit_count = w.unit_count;
     v->map = w.map;
     return ok;

@@ -1,5 +1,6 @@
 #include "inspect/walk.h"
 
+#include "core/fence.h"
 #include "core/harden.h"
 
 static bool fill_zone(const struct view *v, const struct view_run *run, union slab_copy *copy,
@@ -44,13 +45,29 @@ struct block_visit {
     void *arg;
 };
 
+struct large_block {
+    uintptr_t start;
+    size_t bytes;
+    size_t requested;
+};
+
+/* A block with guards need not begin where its pages do. */
+static struct large_block block_in(const struct walk_zone *zone)
+{
+    const struct fence *f = fences_are_on ? fence_at_pages(zone->start) : NULL;
+    if (f == NULL)
+        return (struct large_block){zone->start, zone->bytes, RATION_UNKNOWN};
+    return (struct large_block){f->start, f->bytes, f->is_exact ? f->bytes : RATION_UNKNOWN};
+}
+
 static int visit_zone(const struct walk_zone *zone, void *arg)
 {
     const struct block_visit *b = arg;
     const struct slab *s = zone->slab;
     if (s == NULL) {
-        if (zone->start - b->base < b->bytes)
-            b->visit(zone->start, zone->bytes, b->arg);
+        struct large_block block = block_in(zone);
+        if (block.start - b->base < b->bytes)
+            b->visit(block.start, block.bytes, b->arg);
         return 0;
     }
     uint32_t size = size_classes[s->class_index].size;
@@ -76,8 +93,9 @@ size_t walk_requested(const struct slab *copy, uintptr_t block)
     if (harden_level != HARDEN_FULL || !slab_is_guarded(copy))
         return RATION_UNKNOWN;
     const struct slab *s = slab_of(block);
-    size_t bytes = s != &no_slab ? harden_bytes(s, (const void *)block) : 0;
-    return bytes != 0 ? bytes : RATION_UNKNOWN;
+    size_t bytes;
+    bool is_live = s != &no_slab && harden_is_live(s, (const void *)block, &bytes);
+    return is_live ? bytes : RATION_UNKNOWN;
 }
 
 struct walk {
@@ -106,8 +124,10 @@ static int visit_blocks(const struct walk_zone *zone, void *arg)
     const struct walk *w = arg;
     const struct slab *s = zone->slab;
     int stop = 0;
-    if (s == NULL)
-        return visit_block(w, zone->start, zone->bytes, RATION_UNKNOWN);
+    if (s == NULL) {
+        struct large_block block = block_in(zone);
+        return visit_block(w, block.start, block.bytes, block.requested);
+    }
     uint32_t size = size_classes[s->class_index].size;
     for (unsigned i = 0; stop == 0 && i < s->slots; i++) {
         uintptr_t block = s->base + (uintptr_t)i * size;

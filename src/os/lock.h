@@ -16,6 +16,7 @@ enum lock_rank {
     RANK_SHELF,     /* one size class's shelf */
     RANK_SPAN,      /* all runs of the window */
     RANK_TABLE,     /* growing an area, small records */
+    RANK_FENCE,     /* records of guarded blocks */
     RANK_REPORT,    /* one report at a time */
     RANK_LIMIT,
 };

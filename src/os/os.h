@@ -24,6 +24,26 @@ enum os_map_how {
     OS_MAP_RESERVE, /* addresses only, no access, where the kernel likes */
 };
 
+/* How an access to guarded pages is made to fault. */
+enum os_guard {
+    OS_GUARD_NONE,   /* refused: the pages are as they were */
+    OS_GUARD_MARK,   /* a mark in the page table; costs no mapping (Linux 6.13) */
+    OS_GUARD_ACCESS, /* no access for a mapping of their own: one or two more mappings */
+    OS_GUARD_UNMAP,  /* not mapped: one more mapping at most */
+};
+
+enum os_access { OS_ACCESS_READ, OS_ACCESS_WRITE, OS_ACCESS_UNKNOWN };
+
+/* A mapping of the process as the system tells it. `name` is its file or a word in brackets, and may be empty; a long
+ * one keeps its end. */
+enum { MAPPING_NAME_CHARS = 128 };
+struct os_mapping {
+    uintptr_t start;
+    uintptr_t end;
+    char access[5]; /* "rwxp", a dash for what is not allowed */
+    char name[MAPPING_NAME_CHARS];
+};
+
 struct os_table {
     size_t (*page_bytes)(void);
 
@@ -36,6 +56,16 @@ struct os_table {
     size_t (*pages_purge)(const struct os_range *ranges, size_t n, size_t *calls);
     /* Moves mapped pages, contents and all, to `to`, replacing what is there; the old addresses are unmapped. */
     bool (*pages_move)(void *from, size_t from_bytes, void *to, size_t to_bytes);
+    /* Afterwards their contents and memory are gone, and each access to them faults. `may_map`: mappings may be spent. */
+    enum os_guard (*pages_guard)(void *start, size_t bytes, bool may_map);
+    /* Undoes OS_GUARD_MARK and OS_GUARD_ACCESS: mapped and zero again. May fail (mapping limit). */
+    bool (*pages_unguard)(void *start, size_t bytes, enum os_guard how);
+    /* From now on on_fault is told of each access that faults, before what the program or the system does about it. It
+     * runs in a signal handler. A handler that the program installs later takes the place of this. */
+    bool (*faults_watch)(void (*on_fault)(uintptr_t address, enum os_access access));
+    /* The mapping that holds `address`, and the one before it (`before->end` 0: none). False: none does, or it cannot be
+     * told. */
+    bool (*mapping_find)(uintptr_t address, struct os_mapping *found, struct os_mapping *before);
     /* Advice only. */
     void (*pages_no_huge)(void *start, size_t bytes);
     void (*pages_huge)(void *start, size_t bytes);

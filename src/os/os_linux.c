@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "base/atomics.h"
 #include "base/bits.h"
+#include "os/linux.h"
 #include "os/os.h"
 #include "os/syscall.h"
 
@@ -20,6 +21,10 @@
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
+#endif
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#define MADV_GUARD_REMOVE  103
 #endif
 #ifndef SYS_process_madvise
 #define SYS_process_madvise 440
@@ -120,6 +125,32 @@ static bool linux_pages_move(void *from, size_t from_bytes, void *to, size_t to_
 {
     return !syscall_failed(syscall6(SYS_mremap, (long)from, (long)from_bytes, (long)to_bytes,
                                     MREMAP_MAYMOVE | MREMAP_FIXED, (long)to, 0));
+}
+
+static bool advise(void *start, size_t bytes, int advice)
+{
+    return !syscall_failed(syscall6(SYS_madvise, (long)start, (long)bytes, advice, 0, 0, 0));
+}
+
+static bool set_access(void *start, size_t bytes, int prot)
+{
+    return !syscall_failed(syscall6(SYS_mprotect, (long)start, (long)bytes, prot, 0, 0, 0));
+}
+
+static enum os_guard linux_pages_guard(void *start, size_t bytes, bool may_map)
+{
+    if (advise(start, bytes, MADV_GUARD_INSTALL))
+        return OS_GUARD_MARK;
+    if (!may_map || !set_access(start, bytes, PROT_NONE))
+        return OS_GUARD_NONE;
+    advise(start, bytes, MADV_DONTNEED);
+    return OS_GUARD_ACCESS;
+}
+
+static bool linux_pages_unguard(void *start, size_t bytes, enum os_guard how)
+{
+    return how == OS_GUARD_MARK ? advise(start, bytes, MADV_GUARD_REMOVE)
+                                : set_access(start, bytes, PROT_READ | PROT_WRITE);
 }
 
 static void linux_pages_no_huge(void *start, size_t bytes)
@@ -281,6 +312,10 @@ const struct os_table os_linux = {
     .pages_unmap = linux_pages_unmap,
     .pages_purge = linux_pages_purge,
     .pages_move = linux_pages_move,
+    .pages_guard = linux_pages_guard,
+    .pages_unguard = linux_pages_unguard,
+    .faults_watch = linux_faults_watch,
+    .mapping_find = linux_mapping_find,
     .pages_no_huge = linux_pages_no_huge,
     .pages_huge = linux_pages_huge,
     .pages_split = linux_pages_split,

@@ -83,6 +83,24 @@ void pages_split(void *start, size_t bytes)
     advise(os->pages_split, 2, start, bytes);
 }
 
+/* A refused mark and the call that stood in for it count as one. */
+enum os_guard pages_guard(void *start, size_t bytes, bool may_map)
+{
+    uint64_t since = os->now_ns();
+    enum os_guard how = os->pages_guard(start, bytes, may_map);
+    bool ok = how != OS_GUARD_NONE;
+    count(PAGES_GUARD, since, 1, ok ? bytes : 0, ok);
+    return how;
+}
+
+bool pages_unguard(void *start, size_t bytes, enum os_guard how)
+{
+    uint64_t since = os->now_ns();
+    bool ok = os->pages_unguard(start, bytes, how);
+    count(PAGES_GUARD, since, 1, ok ? bytes : 0, ok);
+    return ok;
+}
+
 /* From both ends of a fork before the programs parted: what is added here is added once. */
 static void carry_over(struct pages_account *to, const struct pages_account *from)
 {

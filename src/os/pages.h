@@ -25,6 +25,7 @@ enum pages_reason {
     PAGES_UNMAP,  /* purge: long dirty runs become void */
     PAGES_ADVICE, /* huge pages are asked for, refused, or split */
     PAGES_LOOK,   /* tables of those who look: the search for lost blocks, this account */
+    PAGES_GUARD, /* guard pages, and what freed blocks with guards lose and get back (core/fence.h) */
     PAGES_REASONS,
 };
 
@@ -53,6 +54,8 @@ bool pages_move(void *from, size_t from_bytes, void *to, size_t to_bytes);
 void pages_no_huge(void *start, size_t bytes);
 void pages_huge(void *start, size_t bytes);
 void pages_split(void *start, size_t bytes);
+enum os_guard pages_guard(void *start, size_t bytes, bool may_map);
+bool pages_unguard(void *start, size_t bytes, enum os_guard how);
 
 /* Counts in the file at descriptor fd from now on, what was counted so far included. False, with nothing changed, if that is
  * no such file. Caller: the start of a process, once. */

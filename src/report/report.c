@@ -15,16 +15,29 @@ static const char *const kind_words[] = {
     [MISUSE_OVERFLOW] = "overflow",           [MISUSE_CORRUPT_HEAP] = "corrupt heap",
 };
 
-void report_begin(struct text *t, enum misuse kind, uintptr_t address, const char *function)
+static void begin(struct text *t, enum misuse kind, uintptr_t address)
 {
     text_clear(t);
     text_add(t, "ration: ");
     text_add(t, kind_words[kind]);
     text_add(t, " at ");
     text_add_hex(t, address);
+}
+
+void report_begin(struct text *t, enum misuse kind, uintptr_t address, const char *function)
+{
+    begin(t, kind, address);
     text_add(t, " in ");
     text_add(t, function);
     text_add(t, "()\n");
+}
+
+void report_begin_access(struct text *t, enum misuse kind, uintptr_t address, const char *word)
+{
+    begin(t, kind, address);
+    text_add(t, " by a ");
+    text_add(t, word);
+    text_add(t, "\n");
 }
 
 static void add_advice(struct text *t)
@@ -40,14 +53,34 @@ static void add_advice(struct text *t)
     text_add(t, "\n");
 }
 
-void report_end(struct text *t)
+static bool is_wanted(void)
 {
     bool first = atomic_add_relaxed(&reports_made, 1) == 0;
-    if (conf.on_error != ON_ERROR_IGNORE || first) {
+    return conf.on_error != ON_ERROR_IGNORE || first;
+}
+
+static void write_out(const struct text *t)
+{
+    lock_take(&report_lock);
+    os->write_error(t->chars, t->used);
+    lock_drop(&report_lock);
+}
+
+void report_end_access(struct text *t)
+{
+    if (!is_wanted())
+        return;
+    text_add(t, "  thread ");
+    text_add_unsigned(t, os->thread_id());
+    text_add(t, "; the fault takes its course now: the program's own handler, or its end\n");
+    write_out(t);
+}
+
+void report_end(struct text *t)
+{
+    if (is_wanted()) {
         add_advice(t);
-        lock_take(&report_lock);
-        os->write_error(t->chars, t->used);
-        lock_drop(&report_lock);
+        write_out(t);
     }
     if (conf.on_error == ON_ERROR_ABORT)
         os->abort();

@@ -21,6 +21,12 @@ enum misuse {
 /* Begins a report in *t: its first line. `function` is the call that the program made. */
 void report_begin(struct text *t, enum misuse kind, uintptr_t address, const char *function);
 
+/* The same for an access that faulted: `ration: KIND at 0xADDRESS by a WORD`. */
+void report_begin_access(struct text *t, enum misuse kind, uintptr_t address, const char *word);
+
+/* Writes such a report, and returns: what follows is up to the program. */
+void report_end_access(struct text *t);
+
 /* Adds the line of advice, writes the report, and ends the program if on_error says so. Returns otherwise. */
 void report_end(struct text *t);
 

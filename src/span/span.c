@@ -20,7 +20,7 @@ enum {
 
 static bool open_locked(struct slab *no_slab)
 {
-    if (window.base != 0)
+    if (window_is_open())
         return true;
     page_shift = lowest_bit(os->page_bytes());
     if (!window_open(FIRST_MAP_BYTES))
@@ -112,7 +112,7 @@ void *span_alloc(size_t bytes, size_t align, enum run_kind use, bool *is_zero)
 static bool begins_at(uintptr_t address, enum run_kind use)
 {
     size_t page = page_of(address);
-    return window.base != 0 && page < atomic_load_acquire(&span.frontier) &&
+    return window_is_open() && page < atomic_load_acquire(&span.frontier) &&
            address_of(page) == address && tag_kind(tag_at(page)) == use;
 }
 
@@ -256,6 +256,52 @@ void *span_move(void *from, size_t new_bytes, size_t align)
 size_t span_in_use_bytes(uintptr_t address, enum run_kind use)
 {
     return begins_at(address, use) ? tag_pages(tag_at(page_of(address))) << page_shift : 0;
+}
+
+static bool is_held_at(size_t page)
+{
+    return tag_kind(tag_at(page)) == RUN_HELD;
+}
+
+void span_cut(void *whole, void *start, size_t bytes)
+{
+    lock_take(&span.lock);
+    size_t first = page_of((uintptr_t)whole);
+    size_t end = first + tag_pages(tag_at(first));
+    size_t inner = page_of((uintptr_t)start);
+    size_t inner_end = inner + pages_for(bytes);
+    tag_nothing(first, end - first, RUN_HELD);
+    if (inner > first)
+        tag_in_use(first, inner - first, RUN_HELD);
+    tag_in_use(inner, inner_end - inner, RUN_LARGE);
+    if (end > inner_end)
+        tag_in_use(inner_end, end - inner_end, RUN_HELD);
+    lock_drop(&span.lock);
+}
+
+void span_uncut(void *whole, size_t bytes)
+{
+    lock_take(&span.lock);
+    size_t first = page_of((uintptr_t)whole);
+    size_t end = first + pages_for(bytes);
+    for (size_t page = first; page < end;) {
+        size_t pages = tag_pages(tag_at(page));
+        tag_nothing(page, pages, is_held_at(page) ? RUN_HELD : RUN_LARGE);
+        page += pages;
+    }
+    tag_in_use(first, end - first, RUN_HELD);
+    lock_drop(&span.lock);
+}
+
+void span_drop(void *whole, enum run_kind now_is)
+{
+    uint64_t now = os->now_ms();
+    lock_take(&span.lock);
+    size_t first = page_of((uintptr_t)whole);
+    size_t pages = tag_pages(tag_at(first));
+    tag_nothing(first, pages, RUN_HELD);
+    free_run_add(first, pages, now_is, now);
+    lock_drop(&span.lock);
 }
 
 /* Takes up to a batch of runs that are old enough out of use. */

@@ -41,7 +41,7 @@ extern unsigned page_shift HIDDEN; /* valid once the window is open */
 /* Opens the window; `no_slab` is the record that stands for "no slab here". Idempotent. False if out of memory. */
 bool span_open(struct slab *no_slab);
 
-/* A run of `bytes` (rounded up to pages) aligned to `align` (a power of two), for `use` RUN_SLAB or RUN_LARGE.
+/* A run of `bytes` (rounded up to pages) aligned to `align` (a power of two), for `use` RUN_SLAB, RUN_LARGE or RUN_HELD.
  * *is_zero tells whether every byte is zero. Null if out of memory; then nothing has changed. */
 void *span_alloc(size_t bytes, size_t align, enum run_kind use, bool *is_zero);
 
@@ -58,6 +58,16 @@ void span_trim(void *start, size_t new_bytes);
 
 /* Large block at `from` moves its pages, contents and all, to a new run of new_bytes. Null if refused: nothing changed. */
 void *span_move(void *from, size_t new_bytes, size_t align);
+
+/* For blocks with guard pages (core/fence.h). Of the held run `whole` (span_alloc for RUN_HELD) the pages that hold [start,
+ * start + bytes) become a large block; what lies before and behind stays held, as runs of its own. */
+void span_cut(void *whole, void *start, size_t bytes);
+
+/* The pieces of a run that was cut, `bytes` long in all, are one held run again. */
+void span_uncut(void *whole, size_t bytes);
+
+/* The held run `whole` is free. now_is: what its pages are, RUN_DIRTY, RUN_CLEAN or RUN_VOID. */
+void span_drop(void *whole, enum run_kind now_is);
 
 /* The run in use that starts exactly at `address`: its length in bytes, or 0 if none of that kind does. Takes no lock: the
  * answer is firm as long as the caller owns what lives there. */

@@ -27,7 +27,7 @@ static struct span_place run_at(size_t page)
 static struct span_place find_locked(uintptr_t address)
 {
     size_t page = page_of(address);
-    if (window.base == 0 || address < window.base || page >= span.frontier)
+    if (!window_is_open() || address < window.base || page >= span.frontier)
         return (struct span_place){.kind = RUN_NONE};
     size_t first = page;
     while (first > 0 && tag_at(first) == 0)

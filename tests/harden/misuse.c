@@ -2,6 +2,7 @@
  * first, and "end" if the program lived on. */
 #include <malloc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -152,6 +153,108 @@ static void usable_is_what_was_asked_for(void)
         exit(5);
 }
 
+/* Large blocks: guard pages, and addresses that wait. */
+
+static void large_overflow_into_the_guard(void)
+{
+    char *p = take(20000);
+    for (size_t i = 20000; i < 30000; i++)
+        p[i + zero] = 1;
+}
+
+static void large_overflow_by_one(void)
+{
+    char *p = take(20000);
+    p[20000 + zero] ^= 1;
+    free(p);
+}
+
+static void large_overflow_after_realloc(void)
+{
+    char *p = realloc(malloc(30000), 300000);
+    printf("%p\n", (void *)p);
+    fflush(stdout);
+    p = realloc(p, 299999);
+    p[299999 + zero] ^= 1;
+    free(p);
+}
+
+static void large_underflow(void)
+{
+    char *p = take(20000);
+    p[zero - 1] = 1;
+}
+
+static void large_write_after_free(void)
+{
+    char *p = take(100000);
+    free(p);
+    p[50000 + zero] = 1;
+}
+
+static void large_read_after_free(void)
+{
+    char *p = take(100000);
+    free(p);
+    exit(((volatile char *)p)[50000 + zero] == 77);
+}
+
+static void huge_read_after_free(void)
+{
+    char *p = take(50 << 20);
+    free(p);
+    exit(((volatile char *)p)[50000 + zero] == 77);
+}
+
+static void large_read_after_realloc(void)
+{
+    char *p = take(1 << 20);
+    char *stale = p + zero;
+    char *q = realloc(p, 3 << 20);
+    exit(q == NULL || ((volatile char *)stale)[50000] == 77);
+}
+
+static void large_double_free_after_churn(void)
+{
+    char *p = take(100000);
+    free(p);
+    for (int i = 0; i < 100; i++)
+        free(malloc(100000));
+    free(p + zero);
+}
+
+static void large_interior(void)
+{
+    free(take(100000) + 4096 + zero);
+}
+
+static void large_wrong_size(void)
+{
+    extern void free_sized(void *p, size_t n) __attribute__((weak));
+    char *p = take(100000);
+    free_sized(p, 99999 + zero);
+}
+
+static void empty_block_written(void)
+{
+    char *p = take(0);
+    p[zero] ^= 1;
+    free(p);
+}
+
+static void on_fault(int number)
+{
+    static const char text[] = "own handler\n";
+    if (number == SIGSEGV && write(1, text, sizeof text - 1) > 0)
+        _exit(7);
+}
+
+static void own_handler_comes_after(void)
+{
+    signal(SIGSEGV, on_fault);
+    large_write_after_free();
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
@@ -170,6 +273,19 @@ static const struct {
     {"freed_is_zeroed", freed_is_zeroed},
     {"places_vary", places_vary},
     {"usable_is_what_was_asked_for", usable_is_what_was_asked_for},
+    {"large_overflow_into_the_guard", large_overflow_into_the_guard},
+    {"large_overflow_by_one", large_overflow_by_one},
+    {"large_overflow_after_realloc", large_overflow_after_realloc},
+    {"large_underflow", large_underflow},
+    {"large_write_after_free", large_write_after_free},
+    {"large_read_after_free", large_read_after_free},
+    {"huge_read_after_free", huge_read_after_free},
+    {"large_read_after_realloc", large_read_after_realloc},
+    {"large_double_free_after_churn", large_double_free_after_churn},
+    {"large_interior", large_interior},
+    {"large_wrong_size", large_wrong_size},
+    {"empty_block_written", empty_block_written},
+    {"own_handler_comes_after", own_handler_comes_after},
 };
 
 int main(int argc, char **argv)

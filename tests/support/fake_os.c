@@ -14,6 +14,10 @@ static const char *const entry_names[ENTRY_COUNT] = {
     [ENTRY_PAGES_UNMAP] = "pages_unmap",
     [ENTRY_PAGES_PURGE] = "pages_purge",
     [ENTRY_PAGES_MOVE] = "pages_move",
+    [ENTRY_PAGES_GUARD] = "pages_guard",
+    [ENTRY_PAGES_UNGUARD] = "pages_unguard",
+    [ENTRY_FAULTS_WATCH] = "faults_watch",
+    [ENTRY_MAPPING_FIND] = "mapping_find",
     [ENTRY_PAGES_NO_HUGE] = "pages_no_huge",
     [ENTRY_PAGES_HUGE] = "pages_huge",
     [ENTRY_PAGES_SPLIT] = "pages_split",
@@ -113,6 +117,37 @@ static bool fake_pages_move(void *from, size_t from_bytes, void *to, size_t to_b
     if (fake.move_unmaps_first)
         munmap(to, to_bytes);
     return false;
+}
+
+static enum os_guard fake_pages_guard(void *start, size_t bytes, bool may_map)
+{
+    require_pages("pages_guard", start, bytes);
+    if (fails(ENTRY_PAGES_GUARD))
+        return OS_GUARD_NONE;
+    if (!fake.guards_map)
+        return os_linux.pages_guard(start, bytes, may_map);
+    if (!may_map || mprotect(start, bytes, PROT_NONE) != 0)
+        return OS_GUARD_NONE;
+    madvise(start, bytes, MADV_DONTNEED);
+    return OS_GUARD_ACCESS;
+}
+
+static bool fake_pages_unguard(void *start, size_t bytes, enum os_guard how)
+{
+    require_pages("pages_unguard", start, bytes);
+    return !fails(ENTRY_PAGES_UNGUARD) && os_linux.pages_unguard(start, bytes, how);
+}
+
+static bool fake_faults_watch(void (*on_fault)(uintptr_t address, enum os_access access))
+{
+    fake.on_fault = on_fault;
+    return !fails(ENTRY_FAULTS_WATCH);
+}
+
+static bool fake_mapping_find(uintptr_t address, struct os_mapping *found,
+                              struct os_mapping *before)
+{
+    return !fails(ENTRY_MAPPING_FIND) && os_linux.mapping_find(address, found, before);
 }
 
 static void fake_pages_no_huge(void *start, size_t bytes)
@@ -232,6 +267,10 @@ static const struct os_table fake_table = {
     .pages_unmap = fake_pages_unmap,
     .pages_purge = fake_pages_purge,
     .pages_move = fake_pages_move,
+    .pages_guard = fake_pages_guard,
+    .pages_unguard = fake_pages_unguard,
+    .faults_watch = fake_faults_watch,
+    .mapping_find = fake_mapping_find,
     .pages_no_huge = fake_pages_no_huge,
     .pages_huge = fake_pages_huge,
     .pages_split = fake_pages_split,

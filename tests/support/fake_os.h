@@ -15,6 +15,10 @@ enum os_entry {
     ENTRY_PAGES_UNMAP,
     ENTRY_PAGES_PURGE,
     ENTRY_PAGES_MOVE,
+    ENTRY_PAGES_GUARD,
+    ENTRY_PAGES_UNGUARD,
+    ENTRY_FAULTS_WATCH,
+    ENTRY_MAPPING_FIND,
     ENTRY_PAGES_NO_HUGE,
     ENTRY_PAGES_HUGE,
     ENTRY_PAGES_SPLIT,
@@ -37,7 +41,8 @@ enum os_entry {
 /* Entries that may fail by contract. */
 #define ENTRIES_FALLIBLE                                                                           \
     (ENTRY_BIT(ENTRY_PAGES_MAP) | ENTRY_BIT(ENTRY_PAGES_UNMAP) | ENTRY_BIT(ENTRY_PAGES_PURGE) |    \
-     ENTRY_BIT(ENTRY_PAGES_MOVE) | ENTRY_BIT(ENTRY_HELPER_START) | ENTRY_BIT(ENTRY_READ_FILE))
+     ENTRY_BIT(ENTRY_PAGES_MOVE) |                                  \
+     ENTRY_BIT(ENTRY_PAGES_GUARD) | ENTRY_BIT(ENTRY_PAGES_UNGUARD) | ENTRY_BIT(ENTRY_HELPER_START) | ENTRY_BIT(ENTRY_READ_FILE))
 
 enum { FAKE_MESSAGE_CHARS = 8192, FAKE_PURGED_MAX = 4096 };
 
@@ -57,6 +62,9 @@ struct fake_os {
         taken; /* OS_MAP_EXACT fails where this range is touched, as if somebody else mapped it */
     bool
         move_unmaps_first; /* a failing pages_move has unmapped its destination, as kernels before 6.17 do */
+
+    bool guards_map; /* no marks: guards take mappings, as on kernels before 6.13 */
+    void (*on_fault)(uintptr_t address, enum os_access access); /* faults_watch leaves it to the test */
 
     bool clock_by_hand;
     uint64_t now_ms;

@@ -2,6 +2,7 @@
 
 #include "cache/cache.h"
 #include "conf/conf.h"
+#include "core/fence.h"
 #include "inspect/walk.h"
 #include "slab/shelf.h"
 #include "span/span.h"
@@ -52,13 +53,16 @@ const char *heap_broken(void)
     int broken = window_check(slab_covers);
     if (broken != 0)
         return name_broken('I', broken, " of window ", 0);
-    if (window.base != 0)
+    if (window_is_open())
         broken = span_check();
     if (broken != 0)
         return name_broken('S', broken, " of span ", 0);
     const char *text = check_slabs();
     if (text != NULL)
         return text;
+    broken = fence_check();
+    if (broken != 0)
+        return name_broken('F', broken, " of fences ", 0);
     broken = cache_check_all();
     return broken != 0 ? name_broken('C', broken, " of cache ", 0) : NULL;
 }

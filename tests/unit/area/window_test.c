@@ -87,7 +87,7 @@ static void open_never(void *arg)
     (void)arg;
     fake_os_install();
     fake.refuse |= ENTRY_BIT(ENTRY_PAGES_MAP);
-    REQUIRE(!window_open(MIB(1)) && window.base == 0 && window.unit_count == 0);
+    REQUIRE(!window_open(MIB(1)) && !window_is_open() && window.unit_count == 0);
     fake.refuse = 0;
     REQUIRE(window_open(MIB(1)));
     use_window();
@@ -99,7 +99,7 @@ static void open_without_memory(void *arg)
     (void)arg;
     fake_os_install();
     fake.refuse_maps = 1U << OS_MAP_EXACT | 1U << OS_MAP_OVER;
-    REQUIRE(!window_open(MIB(1)) && window.base == 0);
+    REQUIRE(!window_open(MIB(1)) && !window_is_open());
     fake.refuse_maps = 1U << OS_MAP_EXACT;
     fake_os_clear();
     while (records_take(4096) != NULL)

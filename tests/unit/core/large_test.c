@@ -12,6 +12,23 @@
 
 static size_t page;
 
+/* 0: no large block starts there. */
+static size_t bytes_of(const void *p)
+{
+    size_t bytes;
+    return large_is_live(p, &bytes) ? bytes : 0;
+}
+
+static bool free_it(void *p)
+{
+    return large_free(p, "free");
+}
+
+static void *resize(void *p, size_t had, size_t n)
+{
+    return large_resize(p, had, n, "realloc");
+}
+
 static void start(void)
 {
     fake_os_install();
@@ -28,17 +45,17 @@ static void allocate(void *arg)
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
             unsigned char *p = large_alloc(sizes[i], align, true);
             REQUIRE(p != NULL && (uintptr_t)p % max_size(align, page) == 0);
-            REQUIRE(large_bytes(p) == align_up(max_size(sizes[i], 1), page));
+            REQUIRE(bytes_of(p) == align_up(max_size(sizes[i], 1), page));
             for (size_t k = 0; k < sizes[i]; k += 509)
                 REQUIRE(p[k] == 0);
-            memset(p, 0xee, large_bytes(p));
-            REQUIRE(large_bytes(p + page) == 0 && large_bytes(p + 1) == 0 && !large_free(p + 16));
-            if (large_bytes(p) > page)
-                REQUIRE(!large_free(p + page));
-            REQUIRE(large_free(p) && !large_free(p) && large_bytes(p) == 0);
+            memset(p, 0xee, bytes_of(p));
+            REQUIRE(bytes_of(p + page) == 0 && bytes_of(p + 1) == 0 && !free_it(p + 16));
+            if (bytes_of(p) > page)
+                REQUIRE(!free_it(p + page));
+            REQUIRE(free_it(p) && !free_it(p) && bytes_of(p) == 0);
         }
     }
-    REQUIRE(!large_free(&page) && !large_free((void *)UINTPTR_MAX) && large_bytes(NULL) == 0);
+    REQUIRE(!free_it(&page) && !free_it((void *)UINTPTR_MAX) && bytes_of(NULL) == 0);
     REQUIRE(span_check() == 0);
 }
 
@@ -68,13 +85,13 @@ static void resize_at_random(void *arg)
         size_t i = chance_below(&chance, LIVE);
         size_t n =
             SMALL_MAX + 1 + chance_below(&chance, chance_below(&chance, 2) == 0 ? 60000 : 600000);
-        void *q = large_resize(live[i], large_bytes(live[i]), n);
+        void *q = resize(live[i], bytes_of(live[i]), n);
         if (n <= sizes[i])
             REQUIRE(q == live[i]); /* shrinking never fails and never moves */
         if (q == NULL)
             continue;
         live[i] = q;
-        REQUIRE(large_bytes(q) >= n && large_bytes(q) < n + page);
+        REQUIRE(bytes_of(q) >= n && bytes_of(q) < n + page);
         REQUIRE(pattern_is(q, min_size(n, sizes[i]), (uint64_t)i << 32));
         pattern_write(q, n, (uint64_t)i << 32);
         sizes[i] = n;
@@ -83,7 +100,7 @@ static void resize_at_random(void *arg)
         REQUIRE(span_check() == 0);
     }
     for (int i = 0; i < LIVE; i++)
-        REQUIRE(pattern_is(live[i], sizes[i], (uint64_t)i << 32) && large_free(live[i]));
+        REQUIRE(pattern_is(live[i], sizes[i], (uint64_t)i << 32) && free_it(live[i]));
     REQUIRE(span_check() == 0);
 }
 
@@ -106,13 +123,13 @@ static void move_pages(void *arg)
     void *behind = large_alloc(page, 1, false);
     pattern_write(p, n, 5);
     fake_os_clear();
-    unsigned char *q = large_resize(p, n, 3 * n);
+    unsigned char *q = resize(p, n, 3 * n);
     REQUIRE(q != NULL && q != p && fake_os_calls(ENTRY_PAGES_MOVE) == 1);
-    REQUIRE(pattern_is(q, n, 5) && large_bytes(p) == 0 && large_bytes(behind) == page);
+    REQUIRE(pattern_is(q, n, 5) && bytes_of(p) == 0 && bytes_of(behind) == page);
     for (size_t i = n; i < 3 * n; i += 511)
         REQUIRE(q[i] == 0);
-    REQUIRE(large_resize(q, 3 * n, (size_t)PTRDIFF_MAX + 1) == NULL);
-    REQUIRE(large_resize(q, 3 * n, PTRDIFF_MAX) == NULL && pattern_is(q, n, 5));
+    REQUIRE(resize(q, 3 * n, (size_t)PTRDIFF_MAX + 1) == NULL);
+    REQUIRE(resize(q, 3 * n, PTRDIFF_MAX) == NULL && pattern_is(q, n, 5));
     REQUIRE(span_check() == 0);
 }
 
@@ -139,7 +156,7 @@ static void refuse(void *arg)
     fake.refuse |= ENTRY_BIT(ENTRY_PAGES_MAP);
     errno = 0;
     REQUIRE(large_alloc(MIB(100), 1, false) == NULL && errno == ENOMEM);
-    REQUIRE(large_resize(p, page, MIB(100)) == NULL && large_bytes(p) == page);
+    REQUIRE(resize(p, page, MIB(100)) == NULL && bytes_of(p) == page);
     REQUIRE(span_check() == 0);
 }
 

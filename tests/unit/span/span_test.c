@@ -576,7 +576,7 @@ static void refuse_every_map(void *arg)
     (void)arg;
     fake_os_install();
     fake.refuse |= ENTRY_BIT(ENTRY_PAGES_MAP);
-    REQUIRE(!span_open(no_slab_here) && window.base == 0 && span_check() == 0);
+    REQUIRE(!span_open(no_slab_here) && !window_is_open() && span_check() == 0);
     REQUIRE(span_in_use_bytes(4096, RUN_LARGE) == 0 && span_release(4096, RUN_LARGE) == 0);
     REQUIRE(span_find(4096).kind == RUN_NONE);
     fake.refuse &= ~ENTRY_BIT(ENTRY_PAGES_MAP);

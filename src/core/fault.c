@@ -1,0 +1,102 @@
+#include "core/fault.h"
+
+#include "base/atomics.h"
+#include "core/fence.h"
+#include "core/harden.h"
+#include "core/sample.h"
+#include "report/report.h"
+#include "span/span.h"
+
+static uint32_t is_watching;
+
+void fault_watch(void)
+{
+    if (LIKELY(atomic_load_relaxed(&is_watching)) ||
+        (harden_level != HARDEN_FULL && sample_every == 0))
+        return;
+    if (atomic_cas_acquire(&is_watching, 0U, 1U))
+        os->faults_watch(fault_explain);
+}
+
+static const char *word_for(enum os_access access)
+{
+    return access == OS_ACCESS_READ ? "read" : access == OS_ACCESS_WRITE ? "write" : "access";
+}
+
+static void add_count_of(struct text *t, size_t n, const char *what)
+{
+    text_add_unsigned(t, n);
+    text_add(t, n == 1 ? " byte" : " bytes");
+    text_add(t, what);
+}
+
+static void add_place(struct text *t, const struct fence *f, uintptr_t address)
+{
+    uintptr_t end = f->start + f->bytes;
+    if (address < f->start)
+        add_count_of(t, f->start - address, " before the block, which has ");
+    else if (address >= end)
+        add_count_of(t, address - end, " behind the end of the block, which has ");
+    else
+        add_count_of(t, address - f->start, " into the block, which has ");
+    add_count_of(t, f->bytes, "\n");
+}
+
+static void add_event(struct text *t, const char *what, uint64_t ms, uint32_t thread)
+{
+    text_add(t, what);
+    text_add(t, " by thread ");
+    text_add_unsigned(t, thread);
+    text_add(t, ", ");
+    text_add_unsigned(t, os->now_ms() - ms);
+    text_add(t, " ms ago");
+}
+
+void fault_add_fence(struct text *t, const struct fence *f, uintptr_t address)
+{
+    bool is_freed = f->state == FENCE_FREED;
+    text_add(t, "  the address is ");
+    text_add_hex(t, address);
+    text_add(t, ": ");
+    add_place(t, f, address);
+    add_event(t, is_freed ? "  the block was allocated" : "  the block is live; allocated",
+              f->taken_ms, f->taken_by);
+    if (is_freed)
+        add_event(t, "; freed", f->freed_ms, f->freed_by);
+    text_add(t, "\n");
+}
+
+static void explain_fence(const struct fence *f, uintptr_t address, enum os_access access)
+{
+    struct text t;
+    bool is_freed = f->state == FENCE_FREED;
+    report_begin_access(&t, is_freed ? MISUSE_USE_AFTER_FREE : MISUSE_OVERFLOW, f->start,
+                        word_for(access));
+    fault_add_fence(&t, f, address);
+    report_end_access(&t);
+}
+
+static void explain_run(const struct span_place *place, uintptr_t address, enum os_access access)
+{
+    struct text t;
+    report_begin_access(&t, MISUSE_USE_AFTER_FREE, address, word_for(access));
+    text_add(&t, "  blocks that lay there were freed, and the memory went back to the system: a "
+                 "free run of ");
+    text_add_unsigned(&t, place->bytes);
+    text_add(&t, " bytes at ");
+    text_add_hex(&t, place->start);
+    text_add(&t, "\n");
+    report_end_access(&t);
+}
+
+void fault_explain(uintptr_t address, enum os_access access)
+{
+    const struct fence *f = fence_find(address);
+    if (f != NULL)
+        explain_fence(f, address, access);
+    if (f != NULL || span_lock_is_mine())
+        return;
+    struct span_place place = span_find(address);
+    if (place.kind == RUN_VOID)
+        explain_run(&place, address, access);
+}
