@@ -79,9 +79,21 @@ struct ration_class_stats {
     size_t cached;    /* free slots that some thread took for its next allocations */
     size_t held_back; /* freed slots that hardening holds back */
     size_t resident_bytes;
+    size_t slabs_peak; /* most slabs that the class ever had at once */
 };
 
 enum { RATION_CLASS_COUNT = 64 };
+
+/* A thread that has a cache. */
+struct ration_thread_stats {
+    size_t thread; /* the system's number of it */
+    size_t leases; /* slabs of which it alone hands out slots */
+    size_t leased_bytes;
+    size_t cached; /* free slots that it took for its next allocations */
+    size_t cached_bytes;
+};
+
+enum { RATION_THREADS_SHOWN = 64 };
 
 /* A heap that the program published (ration_heap_publish), by its name. Its bytes are part of those
  * that the ledger counts: of live large blocks where it lies in memory from malloc, else of what is
@@ -116,8 +128,16 @@ struct ration_stats {
     size_t free_runs;          /* of dirty, clean and unmapped pages */
     size_t largest_free_bytes; /* the longest of them */
     size_t threads;            /* threads that have a cache */
+    size_t threads_peak;       /* most of them at once */
+    /* Of live small blocks whose requested size is recorded (hardening `full`, in the process itself): what was
+     * asked for, and what they can hold more. Of all others payload and slack are not told apart. */
+    size_t sized_blocks;
+    size_t payload_bytes;
+    size_t slack_bytes;
     struct ration_class_stats classes[RATION_CLASS_COUNT]; /* ascending */
     struct ration_calls calls[RATION_REASON_COUNT];
+    size_t threads_shown; /* the newest threads */
+    struct ration_thread_stats thread_list[RATION_THREADS_SHOWN];
     size_t n_heaps; /* published; the newest of each program and library come first in `heaps` */
     struct ration_named_heap heaps[RATION_NAMED_HEAPS];
 };

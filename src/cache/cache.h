@@ -44,6 +44,7 @@ struct cache {
     uint32_t until_sample;         /* core/sample.h; 0: not chosen yet */
     uint8_t number;                /* tells the lessee of a slab, mostly: 255 numbers go round */
     bool in_use;                   /* by a living thread */
+    uint32_t thread;               /* the system's number of that thread; for statistics */
 };
 
 /* All caches ever made, in use or waiting for a thread. Who only looks may follow `next` without the

@@ -62,6 +62,7 @@ struct cache *life_cache(void)
         return NULL;
     /* A page that is read first costs two faults: one for the page of zeros, one for its own. */
     atomic_store_relaxed(&cache->bins[0].mask, (uint64_t)0);
+    atomic_store_relaxed(&cache->thread, os->thread_id());
     own_cache = cache;
     my_cache = fast_paths_are_closed ? &hard_cache : cache;
     watch_thread_end(cache);

@@ -1,6 +1,7 @@
 #include "inspect/ledger.h"
 
 #include "area/records.h"
+#include "core/harden.h"
 #include "inspect/named.h"
 #include "inspect/proc.h"
 
@@ -110,6 +111,21 @@ static bool all_present(const unsigned char *present, size_t pages)
     return true;
 }
 
+/* The tails of hardened blocks tell what was asked for; only this process knows how to read them. */
+static void add_payload(struct taking *t, const struct slab *s)
+{
+    struct ration_stats *stats = t->stats;
+    size_t size = size_classes[s->class_index].size;
+    if (t->v->pid != 0 || harden_level != HARDEN_FULL || !slab_is_guarded(s))
+        return;
+    for (unsigned i = 0; i < s->slots; i++) {
+        size_t bytes = harden_bytes(s, (const void *)(s->base + i * size));
+        stats->sized_blocks += bytes != 0;
+        stats->payload_bytes += bytes;
+        stats->slack_bytes += bytes != 0 ? size - bytes : 0;
+    }
+}
+
 static void add_slab(struct taking *t, const struct slab *s)
 {
     unsigned char present[SLAB_PAGES_MAX];
@@ -126,6 +142,7 @@ static void add_slab(struct taking *t, const struct slab *s)
     k->cached += counts[RATION_PART_CACHED];
     k->held_back += counts[RATION_PART_HELD_BACK];
     t->stats->live_small_blocks += counts[RATION_PART_LIVE_SMALL];
+    add_payload(t, s);
     look_at_pages(t, s->base, pages, present);
     bool whole = all_present(present, pages); /* the common case is the cheap one */
     size_t tail = slab_bytes(s) - s->slots * k->slot_bytes;
@@ -218,7 +235,36 @@ static void add_tables(struct taking *t)
     add_table(t, r.area.start, min_size(r.area_used, r.area.mapped_bytes));
 }
 
-static void count_threads(struct taking *t)
+static void add_bin(struct ration_thread_stats *thread, const struct bin *bin)
+{
+    if (bin->slab == NULL || bin->size == 0)
+        return;
+    size_t cached = (size_t)__builtin_popcountll(bin->mask);
+    thread->leases++;
+    thread->cached += cached;
+    thread->cached_bytes += cached * bin->size;
+}
+
+static void show_thread(struct taking *t, const struct cache *cache)
+{
+    struct ration_stats *s = t->stats;
+    if (s->threads_shown == RATION_THREADS_SHOWN)
+        return;
+    struct ration_thread_stats *thread = &s->thread_list[s->threads_shown++];
+    uint32_t number = 0;
+    view_read(t->v, &number, &cache->thread, sizeof number);
+    thread->thread = number;
+    for (unsigned c = 0; c < CLASS_COUNT; c++) {
+        struct bin bin;
+        size_t leases = thread->leases;
+        if (view_read(t->v, &bin, &cache->bins[c], sizeof bin))
+            add_bin(thread, &bin);
+        if (thread->leases > leases)
+            thread->leased_bytes += (size_t)class_units(c) * UNIT_BYTES;
+    }
+}
+
+static void add_threads(struct taking *t)
 {
     enum { MOST_CACHES = 1 << 20 };
     struct cache *cache = t->v->caches;
@@ -227,9 +273,19 @@ static void count_threads(struct taking *t)
         struct cache *next = NULL;
         view_read(t->v, &in_use, &cache->in_use, sizeof in_use);
         view_read(t->v, (void *)&next, (const void *)&cache->next, sizeof next);
+        t->stats->threads_peak++;
         t->stats->threads += in_use;
+        if (in_use)
+            show_thread(t, cache);
         cache = next;
     }
+}
+
+static void add_peaks(struct taking *t)
+{
+    for (unsigned c = 0; c < CLASS_COUNT; c++)
+        t->stats->classes[c].slabs_peak =
+            max_size(t->v->slab_records_made[c], t->stats->classes[c].slabs);
 }
 
 static void add_calls(struct taking *t)
@@ -270,7 +326,8 @@ void ledger_take(struct ration_stats *stats, const struct view *v, bool with_res
         stats->window_peak_bytes = v->frontier_pages << v->page_shift;
         add_runs(&t);
         add_tables(&t);
-        count_threads(&t);
+        add_threads(&t);
+        add_peaks(&t);
         add_calls(&t);
     }
     if (with_residency) {
@@ -289,7 +346,10 @@ void ledger_take_own(struct ration_stats *stats, bool with_residency)
     struct view v;
     if (view_open(&v, 0) != VIEW_OK)
         v.base = 0; /* just beginning: nothing to see yet */
+    if (with_residency)
+        v.pagemap_fd = proc_open(0, "pagemap");
     ledger_take(stats, &v, with_residency);
+    view_close(&v);
 }
 
 size_t ledger_heap_bytes(const struct ration_stats *stats)

@@ -145,6 +145,49 @@ bool proc_own_resident(uintptr_t start, size_t pages, unsigned shift, unsigned c
     return r == 0;
 }
 
+/* As linux/fs.h has them since Linux 6.7. */
+struct scan_region {
+    uint64_t start, end, categories;
+};
+struct scan_request {
+    uint64_t bytes, flags, start, end, walk_end, regions, region_count, max_pages;
+    uint64_t inverted, wanted, wanted_any, told;
+};
+#define SCAN_PAGES   0xc0606610UL /* _IOWR('f', 16, struct scan_request) */
+#define SCAN_PRESENT (1U << 3)
+#define SCAN_ZERO    (1U << 5)
+
+/* Present, and not the kernel's page of zeros, which no RSS counts. */
+bool proc_scan_resident(int pagemap_fd, uintptr_t start, size_t pages, unsigned shift,
+                        unsigned char *present)
+{
+    enum { REGIONS = 32 };
+    struct scan_region regions[REGIONS];
+    uintptr_t end = start + (pages << shift);
+    _Static_assert(sizeof(struct scan_request) == 0x60, "the size is part of the number");
+    memset(present, 0, pages);
+    for (uintptr_t from = start; from < end;) {
+        struct scan_request request = {
+            .bytes = sizeof request,
+            .start = from,
+            .end = end,
+            .regions = (uintptr_t)regions,
+            .region_count = REGIONS,
+            .inverted = SCAN_ZERO,
+            .wanted = SCAN_PRESENT | SCAN_ZERO,
+            .told = SCAN_PRESENT,
+        };
+        long n = syscall6(SYS_ioctl, pagemap_fd, (long)SCAN_PAGES, (long)&request, 0, 0, 0);
+        if (n < 0 || request.walk_end <= from)
+            return false;
+        for (long i = 0; i < n; i++)
+            memset(present + ((regions[i].start - start) >> shift), 1,
+                   (regions[i].end - regions[i].start) >> shift);
+        from = request.walk_end;
+    }
+    return true;
+}
+
 bool proc_other_resident(int pagemap_fd, uintptr_t start, size_t pages, unsigned shift,
                          unsigned char *present)
 {

@@ -21,6 +21,9 @@ bool proc_visit_writable(void (*visit)(uintptr_t start, uintptr_t end, void *arg
 bool proc_read_memory(int pid, void *to, uintptr_t from, size_t bytes);
 
 bool proc_own_resident(uintptr_t start, size_t pages, unsigned shift, unsigned char *present);
+/* The same of the process whose pagemap is open, better: without the kernel's page of zeros. False before Linux 6.7. */
+bool proc_scan_resident(int pagemap_fd, uintptr_t start, size_t pages, unsigned shift,
+                        unsigned char *present);
 bool proc_other_resident(int pagemap_fd, uintptr_t start, size_t pages, unsigned shift,
                          unsigned char *present);
 

@@ -137,15 +137,17 @@ static void write_parts(struct writer *w, const struct ration_stats *s)
 
 static void write_classes(struct writer *w, const struct ration_stats *s)
 {
-    writer_add(w, "  class    live of   slots in  slabs  cached  held back        resident\n");
+    writer_add(w,
+               "  class    live of   slots in  slabs   peak  cached  held back        resident\n");
     for (unsigned c = 0; c < RATION_CLASS_COUNT; c++) {
         const struct ration_class_stats *k = &s->classes[c];
-        if (k->slabs == 0)
+        if (k->slabs_peak == 0)
             continue;
         writer_add_column(w, k->slot_bytes, 7);
         writer_add_column(w, k->live, 8);
         writer_add_column(w, k->slots, 11);
         writer_add_column(w, k->slabs, 10);
+        writer_add_column(w, k->slabs_peak, 7);
         writer_add_column(w, k->cached, 8);
         writer_add_column(w, k->held_back, 11);
         writer_add_column(w, k->resident_bytes, NUMBER_COLUMNS);
@@ -168,15 +170,48 @@ static void write_calls(struct writer *w, const struct ration_stats *s)
     }
 }
 
+/* Where the requested size of no block is known, that is said instead of a zero. */
+static void write_payload(struct writer *w, const struct ration_stats *s)
+{
+    if (s->sized_blocks == 0) {
+        writer_add(w, "  payload and slack are not told apart: requested sizes are recorded under "
+                      "harden=full, and read by the process itself\n");
+        return;
+    }
+    add_single(w, "blocks of known request", s->sized_blocks);
+    add_single(w, "their payload", s->payload_bytes);
+    add_single(w, "their slack", s->slack_bytes);
+}
+
+static void write_threads(struct writer *w, const struct ration_stats *s)
+{
+    writer_add(w, "  thread    slabs leased      their bytes  slots cached     their bytes\n");
+    for (size_t i = 0; i < s->threads_shown; i++) {
+        const struct ration_thread_stats *t = &s->thread_list[i];
+        writer_add_column(w, t->thread, 8);
+        writer_add_column(w, t->leases, 16);
+        writer_add_column(w, t->leased_bytes, 17);
+        writer_add_column(w, t->cached, 14);
+        writer_add_column(w, t->cached_bytes, NUMBER_COLUMNS);
+        writer_add(w, "\n");
+    }
+    if (s->threads > s->threads_shown)
+        writer_add(w, "  (and older threads)\n");
+}
+
 EXPORT int ration_stats_write_text(const struct ration_stats *stats, int fd)
 {
     struct writer w;
     writer_begin(&w, fd);
     write_parts(&w, stats);
     add_single(&w, "live blocks", stats->live_small_blocks + stats->live_large_blocks);
+    write_payload(&w, stats);
     add_single(&w, "threads with a cache", stats->threads);
+    add_single(&w, "most of them at once", stats->threads_peak);
+    add_single(&w, "most addresses in use", stats->window_peak_bytes);
     add_single(&w, "longest free run", stats->largest_free_bytes);
     write_classes(&w, stats);
+    write_threads(&w, stats);
     write_calls(&w, stats);
     named_write_text(&w, stats);
     return writer_end(&w);
@@ -210,12 +245,13 @@ static void write_json_classes(struct writer *w, const struct ration_stats *s)
     writer_add(w, "  \"classes\": [");
     for (unsigned c = 0; c < RATION_CLASS_COUNT; c++) {
         const struct ration_class_stats *k = &s->classes[c];
-        if (k->slabs == 0)
+        if (k->slabs_peak == 0)
             continue;
         writer_add(w, between);
         writer_add(w, "    {");
         add_json_number(w, "slot_bytes", k->slot_bytes, ", ");
         add_json_number(w, "slabs", k->slabs, ", ");
+        add_json_number(w, "slabs_peak", k->slabs_peak, ", ");
         add_json_number(w, "slots", k->slots, ", ");
         add_json_number(w, "live", k->live, ", ");
         add_json_number(w, "cached", k->cached, ", ");
@@ -242,6 +278,21 @@ static void write_json_calls(struct writer *w, const struct ration_stats *s)
     }
 }
 
+static void write_json_threads(struct writer *w, const struct ration_stats *s)
+{
+    writer_add(w, "  \"thread_list\": [");
+    for (size_t i = 0; i < s->threads_shown; i++) {
+        const struct ration_thread_stats *t = &s->thread_list[i];
+        writer_add(w, i == 0 ? "\n    {" : ",\n    {");
+        add_json_number(w, "thread", t->thread, ", ");
+        add_json_number(w, "leases", t->leases, ", ");
+        add_json_number(w, "leased_bytes", t->leased_bytes, ", ");
+        add_json_number(w, "cached", t->cached, ", ");
+        add_json_number(w, "cached_bytes", t->cached_bytes, "}");
+    }
+    writer_add(w, s->threads_shown > 0 ? "\n  ],\n" : "],\n");
+}
+
 EXPORT int ration_stats_write_json(const struct ration_stats *stats, int fd)
 {
     const struct {
@@ -259,6 +310,10 @@ EXPORT int ration_stats_write_json(const struct ration_stats *stats, int fd)
         {"free_runs", stats->free_runs},
         {"largest_free_bytes", stats->largest_free_bytes},
         {"threads", stats->threads},
+        {"threads_peak", stats->threads_peak},
+        {"sized_blocks", stats->sized_blocks},
+        {"payload_bytes", stats->payload_bytes},
+        {"slack_bytes", stats->slack_bytes},
     };
     struct writer w;
     writer_begin(&w, fd);
@@ -272,6 +327,7 @@ EXPORT int ration_stats_write_json(const struct ration_stats *stats, int fd)
     named_write_json(&w, stats);
     write_json_parts(&w, stats);
     write_json_calls(&w, stats);
+    write_json_threads(&w, stats);
     write_json_classes(&w, stats);
     writer_add(&w, "}\n");
     return writer_end(&w);

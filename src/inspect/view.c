@@ -27,6 +27,9 @@ bool view_read(const struct view *v, void *to, const void *from, size_t bytes)
 
 bool view_resident(const struct view *v, uintptr_t start, size_t pages, unsigned char *present)
 {
+    if (v->pagemap_fd >= 0 &&
+        proc_scan_resident(v->pagemap_fd, start, pages, v->page_shift, present))
+        return true;
     return v->pid == 0 ? proc_own_resident(start, pages, v->page_shift, present)
                        : proc_other_resident(v->pagemap_fd, start, pages, v->page_shift, present);
 }
@@ -48,7 +51,8 @@ static bool read_roots(struct view *v)
         read_variable(v, (void *)&v->caches, (const void *)&all_caches.first, sizeof v->caches);
     const struct pages_account *account;
     ok = ok && read_variable(v, (void *)&account, (const void *)&pages_account, sizeof account) &&
-         view_read(v, &v->account, account, sizeof v->account);
+         view_read(v, &v->account, account, sizeof v->account) &&
+         read_variable(v, v->slab_records_made, slab_records_made, sizeof v->slab_records_made);
     v->base = w.base != WINDOW_CLOSED ? w.base : 0;
     v->unit_count = w.unit_count;
     v->map = w.map;

@@ -30,6 +30,7 @@ struct view {
     size_t mapped_pages;
     struct cache *caches;
     struct pages_account account;
+    uint32_t slab_records_made[CLASS_COUNT];
 };
 
 enum view_status view_open(struct view *v, int pid);

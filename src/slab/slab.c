@@ -10,6 +10,7 @@ struct slab no_slab = {.place = SLAB_RETIRED};
 
 bool slabs_are_guarded;
 bool slabs_are_zeroed;
+uint32_t slab_records_made[CLASS_COUNT];
 
 static struct slab *take_record(unsigned c)
 {
@@ -42,6 +43,8 @@ struct slab *slab_create(unsigned c, struct slab *record)
         span_release((uintptr_t)run, RUN_SLAB);
         return NULL;
     }
+    if (record == NULL)
+        atomic_add_relaxed(&slab_records_made[c], 1);
     if (slabs_are_zeroed && !is_zero)
         memset(run, 0, (size_t)class_units(c) * UNIT_BYTES);
     const struct size_class *k = &size_classes[c];

@@ -125,6 +125,8 @@ static inline unsigned class_batch(unsigned c)
 
 /* New slabs are guarded (core/harden.h); they are zeroed when made from memory that is not zero. Set once, early. */
 extern bool slabs_are_guarded HIDDEN;
+/* New records, which are only made while all of the class are in use: the most slabs that it ever had at once. */
+extern uint32_t slab_records_made[CLASS_COUNT] HIDDEN;
 extern bool slabs_are_zeroed HIDDEN;
 
 /* A new slab of class c, leased to the caller; null if out of memory. `record` is a retired record of the class or null. */

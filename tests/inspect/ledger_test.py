@@ -69,6 +69,29 @@ def check_json(checks, program, *arguments):
     return ledger
 
 
+def check_threads(checks, ledger):
+    threads = ledger["thread_list"]
+    checks.that(len(threads) == ledger["threads"] <= ledger["threads_peak"], f"each thread is listed: {threads}")
+    checks.that(len({t["thread"] for t in threads}) == len(threads), "each by its number")
+    cached = sum(k["cached"] for k in ledger["classes"])
+    checks.that(sum(t["cached"] for t in threads) >= cached > 0, f"what they hold is what classes show: {cached}")
+    checks.that(all(k["slabs"] <= k["slabs_peak"] for k in ledger["classes"]), "peaks are not below")
+
+
+def check_payload(checks, program):
+    """Every block is of a known request under harden=full; and of none otherwise, which is said."""
+    env = {**os.environ, "RATION": "purge_delay=-1,harden=full"}
+    env.pop("LD_PRELOAD", None)
+    ledger = json.loads(subprocess.run([program, "json"], env=env, capture_output=True, check=True, timeout=60).stdout)
+    live = sum(k["live"] * k["slot_bytes"] for k in ledger["classes"])
+    checks.that(ledger["sized_blocks"] == ledger["live_small_blocks"] > 1000, f"sized: {ledger['sized_blocks']}")
+    checks.that(ledger["payload_bytes"] + ledger["slack_bytes"] == live, "payload and slack are all that is live")
+    checks.that(ledger["slack_bytes"] >= 8 * ledger["sized_blocks"], "each block has its tail")
+    env["RATION"] = "purge_delay=-1"
+    ledger = json.loads(subprocess.run([program, "json"], env=env, capture_output=True, check=True, timeout=60).stdout)
+    checks.that(ledger["sized_blocks"] == ledger["payload_bytes"] == ledger["slack_bytes"] == 0, "else nothing is known")
+
+
 SAMPLE = re.compile(r'([a-z_]+)(?:\{([a-z_]+)="([^"]*)"\})? (\d+)$')
 
 
@@ -101,6 +124,9 @@ def main():
     kept = check_json(checks, program)
     purged = check_json(checks, program, "purged")
     checks.that(purged["own_bytes"] < 0.8 * kept["own_bytes"], "what was purged is not resident any more")
+    check_threads(checks, kept)
+    checks.that(any(k["slabs_peak"] > k["slabs"] for k in purged["classes"]), "slabs went, their peak stays")
+    check_payload(checks, program)
     check_openmetrics(checks, program)
     print(f"ledger: {checks.passed} passed, {checks.failed} failed")
     return 1 if checks.failed else 0

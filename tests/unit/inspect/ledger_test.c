@@ -68,6 +68,7 @@ static void require_counts(const struct ration_stats *s)
     for (unsigned c = 0; c < CLASS_COUNT; c++) {
         const struct ration_class_stats *k = &s->classes[c];
         REQUIRE(k->slots == k->slabs * size_classes[c].slots);
+        REQUIRE(k->slabs_peak >= k->slabs);
         REQUIRE(k->cached == count_masks(my_cache, c) && k->live + k->cached <= k->slots);
         slots += k->slots * k->slot_bytes;
     }
