@@ -119,10 +119,12 @@ static void add_payload(struct taking *t, const struct slab *s)
     if (t->v->pid != 0 || harden_level != HARDEN_FULL || !slab_is_guarded(s))
         return;
     for (unsigned i = 0; i < s->slots; i++) {
-        size_t bytes = harden_bytes(s, (const void *)(s->base + i * size));
-        stats->sized_blocks += bytes != 0;
+        size_t bytes;
+        if (!harden_is_live(s, (const void *)(s->base + i * size), &bytes))
+            continue;
+        stats->sized_blocks++;
         stats->payload_bytes += bytes;
-        stats->slack_bytes += bytes != 0 ? size - bytes : 0;
+        stats->slack_bytes += size - bytes;
     }
 }
 

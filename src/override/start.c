@@ -7,6 +7,8 @@
 #include "cache/cache.h"
 #include "core/life.h"
 
+#include <stdlib.h>
+
 /* The buffer that the C library gives to a terminal: asked for by nearly every program, and its slab has a short record. */
 enum { FIRST_BYTES = 1024 };
 
@@ -15,4 +17,5 @@ __attribute__((constructor)) static void open_heap(void)
     struct cache *cache = life_cache();
     if (cache != NULL && cache == my_cache)
         cache_refill(cache, class_of(FIRST_BYTES));
+    free(NULL); /* brings the code of the entry points, which lie together, into the process's pages */
 }
