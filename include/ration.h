@@ -8,6 +8,7 @@
 #include <ration/fit.h>
 #include <ration/frame.h>
 #include <ration/heap.h>
+#include <ration/history.h>
 #include <ration/pool.h>
 #include <ration/private.h>
 #include <ration/registry.h>

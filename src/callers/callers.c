@@ -2,11 +2,12 @@
 #include "callers/callers.h"
 
 #include "base/atomics.h"
+#include "base/bits.h"
 #include "callers/rules.h"
 #include "os/frame.h"
 
 #include <dlfcn.h>
-#include <elf.h>
+#include <link.h>
 #include <sys/auxv.h>
 #include <unwind.h>
 
@@ -28,11 +29,10 @@ static struct {
     _Unwind_Word (*reg)(struct _Unwind_Context *context, int reg);
 } unwinder;
 
-/* Set by the linker: this library, or the program that it is linked into. */
-extern const char __ehdr_start[] HIDDEN;
-extern const char etext[] HIDDEN;
+/* Set by the linker: the first byte of this library, or of the program that it is linked into. */
+extern const ElfW(Ehdr) __ehdr_start HIDDEN;
 
-static uintptr_t own_start, own_end; /* addresses that are left out */
+static struct own_addresses own;
 static bool is_ready;
 struct callers_counts callers_counts;
 static THREAD_LOCAL uint32_t walks;
@@ -49,7 +49,7 @@ struct asking {
 
 static bool is_own(uintptr_t ip)
 {
-    return ip - own_start < own_end - own_start;
+    return ip - own.start < own.bytes;
 }
 
 /* In a frame's context the unwinder's CFA is that of the frame it called: its own stack pointer. */
@@ -83,25 +83,6 @@ static NOINLINE unsigned ask(uintptr_t start_ip, uintptr_t *callers, unsigned ma
     return a.n;
 }
 
-/* False if some frame has no rule, or one that leads nowhere. */
-static bool walk_by_rules(struct frame at, uintptr_t *callers, unsigned max, unsigned *n)
-{
-    uintptr_t stack_end = frame_stack_end(at.sp);
-    if (stack_end == 0)
-        return false;
-    for (*n = 0;;) {
-        rule r = rules_find(at.ip);
-        if (rule_kind_of(r) <= RULE_ASK)
-            return false;
-        if (!is_own(at.ip))
-            callers[(*n)++] = at.ip;
-        if (rule_kind_of(r) == RULE_END || *n == max)
-            return true;
-        if (!rules_follow(r, &at, stack_end, &at))
-            return false;
-    }
-}
-
 static COLD void check(uintptr_t start_ip, const uintptr_t *callers, unsigned n, unsigned max)
 {
     uintptr_t asked[CALLERS_MAX];
@@ -120,7 +101,8 @@ NOINLINE unsigned callers_take(uintptr_t *callers, unsigned max)
         return 0;
     const uintptr_t *frame = __builtin_frame_address(0);
     struct frame start = {.ip = frame[1], .sp = (uintptr_t)(frame + 2), .bp = frame[0]};
-    if (!walk_by_rules(start, callers, max, &n)) {
+    uintptr_t stack_end = frame_stack_end(start.sp);
+    if (stack_end == 0 || !rules_walk(start, stack_end, &own, callers, max, &n)) {
         callers_counts.asked++;
         return ask(start.ip, callers, max);
     }
@@ -165,16 +147,25 @@ static bool load_unwinder(void)
            unwinder.reg != NULL;
 }
 
+/* Of this library, whose addresses count from 0 in its file. */
+static size_t own_bytes(void)
+{
+    const ElfW(Phdr) *header =
+        (const ElfW(Phdr) *)((uintptr_t)&__ehdr_start + __ehdr_start.e_phoff);
+    size_t bytes = 0;
+    for (int i = 0; i < __ehdr_start.e_phnum; i++) {
+        if (header[i].p_type == PT_LOAD)
+            bytes = max_size(bytes, header[i].p_vaddr + header[i].p_memsz);
+    }
+    return bytes;
+}
+
 /* Linked into the program, the library's addresses lie among the program's. */
 static void find_own_addresses(void)
 {
-    uintptr_t headers = getauxval(AT_PHDR);
-    uintptr_t start = (uintptr_t)__ehdr_start;
-    uintptr_t end = (uintptr_t)etext;
-    if (headers - start < end - start)
-        return;
-    own_start = start;
-    own_end = end;
+    uintptr_t start = (uintptr_t)&__ehdr_start;
+    if (getauxval(AT_PHDR) - start >= own_bytes())
+        own = (struct own_addresses){start, own_bytes()};
 }
 
 bool callers_begin(void)

@@ -30,7 +30,7 @@ static ALWAYS_INLINE size_t place_of(uintptr_t ip)
     return (size_t)(ip * 0x9e3779b97f4a7c15U >> (64 - TABLE_BITS));
 }
 
-rule rules_find(uintptr_t ip)
+static ALWAYS_INLINE rule find(uintptr_t ip)
 {
     for (size_t i = place_of(ip);; i = (i + 1) & (TABLE_ENTRIES - 1)) {
         uintptr_t there = atomic_load_relaxed(&table[i].ip);
@@ -39,6 +39,11 @@ rule rules_find(uintptr_t ip)
         if (there == 0)
             return RULE_NONE;
     }
+}
+
+rule rules_find(uintptr_t ip)
+{
+    return find(ip);
 }
 
 void rules_set(uintptr_t ip, rule r)
@@ -82,7 +87,7 @@ static bool follow_frame(const struct frame *from, uintptr_t end, struct frame *
     return true;
 }
 
-bool rules_follow(rule r, const struct frame *from, uintptr_t end, struct frame *to)
+static ALWAYS_INLINE bool follow(rule r, const struct frame *from, uintptr_t end, struct frame *to)
 {
     if (rule_kind_of(r) == RULE_FRAME)
         return follow_frame(from, end, to);
@@ -94,6 +99,30 @@ bool rules_follow(rule r, const struct frame *from, uintptr_t end, struct frame 
     if (place != BP_KEPT)
         bp = place == BP_LOST ? 0 : word_at(sp - place * sizeof(uintptr_t));
     *to = (struct frame){.ip = word_at(sp - sizeof(uintptr_t)), .sp = sp, .bp = bp};
+    return true;
+}
+
+bool rules_follow(rule r, const struct frame *from, uintptr_t stack_end, struct frame *to)
+{
+    return follow(r, from, stack_end, to);
+}
+
+bool rules_walk(struct frame at, uintptr_t stack_end, const struct own_addresses *own,
+                uintptr_t *callers, unsigned max, unsigned *n)
+{
+    unsigned found = 0;
+    for (;;) {
+        rule r = find(at.ip);
+        if (UNLIKELY(rule_kind_of(r) <= RULE_ASK))
+            return false;
+        if (at.ip - own->start >= own->bytes)
+            callers[found++] = at.ip;
+        if (found == max || rule_kind_of(r) == RULE_END)
+            break;
+        if (UNLIKELY(!follow(r, &at, stack_end, &at)))
+            return false;
+    }
+    *n = found;
     return true;
 }
 

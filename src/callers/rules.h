@@ -43,6 +43,17 @@ void rules_set(uintptr_t ip, rule r);
 /* Follows a fixed or frame rule from one frame to its caller. False if that would read outside [from->sp, stack_end). */
 bool rules_follow(rule r, const struct frame *from, uintptr_t stack_end, struct frame *to);
 
+/* What a walk leaves out. */
+struct own_addresses {
+    uintptr_t start;
+    size_t bytes;
+};
+
+/* Walks by rules from `at` on: fills up to max return addresses that are not `own`, and *n. False if a frame has no rule, or
+ * one that leads off the stack. */
+bool rules_walk(struct frame at, uintptr_t stack_end, const struct own_addresses *own,
+                uintptr_t *callers, unsigned max, unsigned *n);
+
 /* Keeps what the unwinder did: it went from one frame to its caller. */
 void rules_learn(const struct frame *from, const struct frame *to);
 

@@ -8,9 +8,11 @@
 struct conf conf = {
 #define CHOICE(name, standard, words, doc)             .name = (standard),
 #define NUMBER(name, standard, least, most, unit, doc) .name = (standard),
+#define WORDS(name, words, doc)                        .name = 0,
 #include "conf/knobs.def"
 #undef CHOICE
 #undef NUMBER
+#undef WORDS
 };
 
 enum { FILE_BYTES_MAX = 16384, PATH_MAX_CHARS = 256 };
@@ -18,6 +20,7 @@ enum { FILE_BYTES_MAX = 16384, PATH_MAX_CHARS = 256 };
 struct knob {
     const char *name;
     const char *words; /* null: a number */
+    bool is_set;       /* several words, joined by `+` */
     int least, most;
     const char *unit;
     const char *doc;
@@ -25,12 +28,14 @@ struct knob {
 };
 
 static const struct knob knobs[] = {
-#define CHOICE(name, standard, words, doc) {#name, words, 0, 0, "", doc, &conf.name},
+#define CHOICE(name, standard, words, doc) {#name, words, false, 0, 0, "", doc, &conf.name},
 #define NUMBER(name, standard, least, most, unit, doc)                                             \
-    {#name, NULL, least, most, unit, doc, &conf.name},
+    {#name, NULL, false, least, most, unit, doc, &conf.name},
+#define WORDS(name, words, doc) {#name, words, true, 0, 0, "", doc, &conf.name},
 #include "conf/knobs.def"
 #undef CHOICE
 #undef NUMBER
+#undef WORDS
 };
 enum { KNOB_COUNT = sizeof knobs / sizeof *knobs };
 
@@ -72,17 +77,37 @@ static struct piece cut(struct piece from, char mark, struct piece *rest)
     return (struct piece){from.chars, i};
 }
 
-static bool set_choice(const struct knob *k, struct piece value)
+/* The place of a word among those of an option, or -1. */
+static int find_word(const struct knob *k, struct piece value)
 {
     struct piece rest = {k->words, strlen(k->words)};
     for (int i = 0; rest.n > 0; i++) {
         struct piece word = cut(rest, '|', &rest);
-        if (word.n == value.n && memcmp(word.chars, value.chars, word.n) == 0) {
-            *k->value = i;
-            return true;
-        }
+        if (word.n == value.n && memcmp(word.chars, value.chars, word.n) == 0)
+            return i;
     }
-    return false;
+    return -1;
+}
+
+static bool set_choice(const struct knob *k, struct piece value)
+{
+    int i = find_word(k, value);
+    if (i >= 0)
+        *k->value = i;
+    return i >= 0;
+}
+
+static bool set_words(const struct knob *k, struct piece value)
+{
+    int bits = 0;
+    while (value.n > 0) {
+        int i = find_word(k, trim(cut(value, '+', &value)));
+        if (i < 0)
+            return false;
+        bits |= 1 << i;
+    }
+    *k->value = bits;
+    return true;
 }
 
 static bool set_number(const struct knob *k, struct piece value)
@@ -116,6 +141,8 @@ static const struct knob *find_knob(struct piece key)
 
 static bool set(const struct knob *k, struct piece value)
 {
+    if (k->is_set)
+        return set_words(k, value);
     return k->words != NULL ? set_choice(k, value) : set_number(k, value);
 }
 
@@ -128,8 +155,9 @@ bool conf_set(const char *key, size_t key_chars, const char *value, size_t value
 static void add_accepted(struct text *t, const struct knob *k)
 {
     if (k->words != NULL) {
-        text_add(t, "one of ");
+        text_add(t, k->is_set ? "some of " : "one of ");
         text_add(t, k->words);
+        text_add(t, k->is_set ? ", joined by +" : "");
         return;
     }
     text_add(t, "a whole number from ");
@@ -238,6 +266,21 @@ void conf_read(const char *setting, const char *program)
         apply(cut(rest, ',', &rest), "RATION");
 }
 
+/* The words that an option has now. */
+static void add_words(struct text *t, const struct knob *k)
+{
+    struct piece rest = {k->words, strlen(k->words)};
+    const char *joint = "";
+    for (int i = 0; rest.n > 0; i++) {
+        struct piece word = cut(rest, '|', &rest);
+        if (k->is_set ? (*k->value >> i & 1) == 0 : *k->value != i)
+            continue;
+        text_add(t, joint);
+        text_add_bytes(t, word.chars, word.n);
+        joint = "+";
+    }
+}
+
 void conf_visit(void (*visit)(const char *name, const char *value, const char *doc, void *arg),
                 void *arg)
 {
@@ -248,11 +291,7 @@ void conf_visit(void (*visit)(const char *name, const char *value, const char *d
         if (k->words == NULL) {
             text_add_signed(&t, *k->value);
         } else {
-            struct piece rest = {k->words, strlen(k->words)};
-            struct piece word = cut(rest, '|', &rest);
-            for (int w = 0; w < *k->value; w++)
-                word = cut(rest, '|', &rest);
-            text_add_bytes(&t, word.chars, word.n);
+            add_words(&t, k);
         }
         text_add_bytes(&t, "", 1);
         visit(k->name, t.chars, k->doc, arg);

@@ -18,9 +18,11 @@ enum harden { HARDEN_OFF, HARDEN_FAST, HARDEN_FULL };
 struct conf {
 #define CHOICE(name, standard, words, doc)             int name;
 #define NUMBER(name, standard, least, most, unit, doc) int name;
+#define WORDS(name, words, doc)                        int name; /* a bit for each word */
 #include "conf/knobs.def"
 #undef CHOICE
 #undef NUMBER
+#undef WORDS
 };
 
 extern struct conf conf HIDDEN;

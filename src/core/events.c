@@ -95,11 +95,11 @@ void events_tell_realloc_end(void *old, void *p, size_t n, const char *function)
     tell(event);
 }
 
-void events_describe(struct text *t, uintptr_t address, const char *function)
+void events_describe(struct text *t, uintptr_t address)
 {
     for (unsigned i = 0; i < n_listeners; i++) {
         if (listeners[i]->describe != NULL)
-            listeners[i]->describe(t, address, function);
+            listeners[i]->describe(t, address);
     }
 }
 

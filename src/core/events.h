@@ -47,8 +47,8 @@ struct event {
 /* Functions of a listener; each may be null but `tell`. */
 struct event_listener {
     void (*tell)(const struct event *event);
-    /* Adds what is known of an address to the report of a misuse by `function`; lines begin with two spaces. */
-    void (*describe)(struct text *t, uintptr_t address, const char *function);
+    /* Adds what is known of an address to the report of a misuse of it; lines begin with two spaces. */
+    void (*describe)(struct text *t, uintptr_t address);
     void (*thread_ends)(void); /* the calling thread; it may allocate and free after this */
     void (*forked)(void);      /* in the child, which has one thread */
 };
@@ -69,7 +69,7 @@ void events_tell_free(void *p, const char *function);
 void events_tell_realloc(void *p, const char *function);
 void events_tell_realloc_end(void *old, void *p, size_t n, const char *function);
 
-void events_describe(struct text *t, uintptr_t address, const char *function);
+void events_describe(struct text *t, uintptr_t address);
 void events_thread_ends(void);
 void events_fork_child(void);
 

@@ -1,5 +1,7 @@
 #include "core/fault.h"
 
+#include "core/events.h"
+
 #include "base/atomics.h"
 #include "core/fence.h"
 #include "core/harden.h"
@@ -73,6 +75,7 @@ static void explain_fence(const struct fence *f, uintptr_t address, enum os_acce
     report_begin_access(&t, is_freed ? MISUSE_USE_AFTER_FREE : MISUSE_OVERFLOW, f->start,
                         word_for(access));
     fault_add_fence(&t, f, address);
+    events_describe(&t, f->start);
     report_end_access(&t);
 }
 

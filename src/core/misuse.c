@@ -156,7 +156,7 @@ void misuse_report(uintptr_t address, const char *function)
         else
             describe_run(&t, &place, address, function);
     }
-    events_describe(&t, address, function);
+    events_describe(&t, address);
     report_end(&t);
 }
 
@@ -169,6 +169,7 @@ void misuse_report_size(uintptr_t address, size_t has, size_t said, const char *
     text_add(&t, " bytes, but such a block would be of another size: this one has ");
     text_add_unsigned(&t, has);
     text_add(&t, " usable bytes; a sized free takes the size that was asked for\n");
+    events_describe(&t, address);
     report_end(&t);
 }
 
@@ -194,6 +195,7 @@ void misuse_report_overflow(uintptr_t address, size_t n, size_t offset, const ch
     text_add_unsigned(&t, offset);
     text_add(&t, "\n");
     add_block(&t, address);
+    events_describe(&t, address);
     report_end(&t);
 }
 
@@ -204,6 +206,7 @@ void misuse_report_underflow(uintptr_t address, size_t distance, const char *fun
     text_add(&t, "  the program wrote before this block: the nearest damage is ");
     text_add_unsigned(&t, distance);
     text_add(&t, distance == 1 ? " byte before it\n" : " bytes before it\n");
+    events_describe(&t, address);
     report_end(&t);
 }
 
@@ -217,5 +220,6 @@ void misuse_report_written(uintptr_t address, size_t size, size_t offset, const 
     text_add_unsigned(&t, offset);
     text_add(&t, "; found when it was to be used again\n");
     add_block(&t, address);
+    events_describe(&t, address);
     report_end(&t);
 }

@@ -1,12 +1,16 @@
 #include "report/report.h"
 
-#include "base/atomics.h"
 #include "conf/conf.h"
 #include "os/lock.h"
 #include "os/os.h"
 
+#include <string.h>
+
+enum { LINE_ROOM = 384 }; /* the longest line, near enough */
+
 static struct lock report_lock = LOCK_INIT(RANK_REPORT);
-static uint32_t reports_made;
+static uint32_t reports_made; /* under the lock, as is: */
+static bool is_told;          /* the report that is being written */
 
 static const char *const kind_words[] = {
     [MISUSE_DOUBLE_FREE] = "double free",     [MISUSE_INVALID_FREE] = "invalid free",
@@ -53,35 +57,53 @@ static void add_advice(struct text *t)
     text_add(t, "\n");
 }
 
-static bool is_wanted(void)
+enum misuse report_kind(const struct text *t)
 {
-    bool first = atomic_add_relaxed(&reports_made, 1) == 0;
-    return conf.on_error != ON_ERROR_IGNORE || first;
+    enum { BEHIND_PREFIX = sizeof "ration: " - 1 };
+    enum misuse kind = MISUSE_CORRUPT_HEAP;
+    while (kind > 0 && memcmp(t->chars + BEHIND_PREFIX, kind_words[kind], strlen(kind_words[kind])))
+        kind--;
+    return kind;
 }
 
-static void write_out(const struct text *t)
+/* The lock is held from the first piece to the last, so that reports of two threads do not mix. */
+static void write_piece(struct text *t)
 {
-    lock_take(&report_lock);
-    os->write_error(t->chars, t->used);
+    if (!lock_is_mine(&report_lock)) {
+        lock_take(&report_lock);
+        is_told = reports_made++ == 0 || conf.on_error != ON_ERROR_IGNORE;
+    }
+    if (is_told)
+        os->write_error(t->chars, t->used);
+    text_clear(t);
+}
+
+void report_make_room(struct text *t)
+{
+    if (t->used > sizeof t->chars - LINE_ROOM)
+        write_piece(t);
+}
+
+static void write_last(struct text *t)
+{
+    write_piece(t);
     lock_drop(&report_lock);
 }
 
 void report_end_access(struct text *t)
 {
-    if (!is_wanted())
-        return;
+    report_make_room(t);
     text_add(t, "  thread ");
     text_add_unsigned(t, os->thread_id());
     text_add(t, "; the fault takes its course now: the program's own handler, or its end\n");
-    write_out(t);
+    write_last(t);
 }
 
 void report_end(struct text *t)
 {
-    if (is_wanted()) {
-        add_advice(t);
-        write_out(t);
-    }
+    report_make_room(t);
+    add_advice(t);
+    write_last(t);
     if (conf.on_error == ON_ERROR_ABORT)
         os->abort();
 }

@@ -1,4 +1,5 @@
-/* Reports of misuse: one block of text on stderr, written with one call, without allocating; then what `on_error` says.
+/* Reports of misuse: one block of text on stderr, written without allocating, with one call or, if it is long, with
+ * several; then what `on_error` says.
  *
  * The first line is `ration: KIND at 0xADDRESS in FUNCTION`, the next ones begin with two spaces. Thread-safe: reports of
  * two threads do not mix. */
@@ -26,6 +27,12 @@ void report_begin_access(struct text *t, enum misuse kind, uintptr_t address, co
 
 /* Writes such a report, and returns: what follows is up to the program. */
 void report_end_access(struct text *t);
+
+/* The kind that a report was begun with. */
+enum misuse report_kind(const struct text *t);
+
+/* Makes room for some more lines: if there is little left, what is there is written already. */
+void report_make_room(struct text *t);
 
 /* Adds the line of advice, writes the report, and ends the program if on_error says so. Returns otherwise. */
 void report_end(struct text *t);

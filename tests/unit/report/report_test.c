@@ -105,8 +105,34 @@ static void overfill(void *arg)
     for (int i = 0; i < 1000; i++)
         text_add(&t, "  0123456789\n");
     report_end(&t);
-    REQUIRE(fake.message_writes == 1 && fake.message_chars <= sizeof t.chars);
+    REQUIRE(fake.message_writes == 2 && fake.message_chars <= 2 * sizeof t.chars);
     REQUIRE(strncmp(fake.message, "ration: overflow at 0xffffffffffffffff in free()\n", 49) == 0);
+}
+
+/* Line by line there is room for any number of them. */
+static void write_many_lines(void *arg)
+{
+    enum { LINES = 300 };
+    (void)arg;
+    struct text t;
+    report_begin(&t, MISUSE_OVERFLOW, 1, "free");
+    REQUIRE(report_kind(&t) == MISUSE_OVERFLOW);
+    for (int i = 0; i < LINES; i++) {
+        report_make_room(&t);
+        text_add(&t, "  0123456789\n");
+    }
+    report_end(&t);
+    int n = 0;
+    for (const char *at = fake.message; (at = strstr(at, "  0123456789\n")) != NULL; at++)
+        n++;
+    REQUIRE(n == LINES && fake.message_writes > 1);
+    REQUIRE(strstr(fake.message, "  thread ") != NULL);
+}
+
+static void test_many_lines(void **state)
+{
+    (void)state;
+    require_in_child(write_many_lines, NULL);
 }
 
 static void test_long(void **state)
@@ -122,6 +148,7 @@ int main(void)
         cmocka_unit_test_setup(test_first_lines, setup),
         cmocka_unit_test_setup(test_abort, setup),
         cmocka_unit_test_setup(test_long, setup),
+        cmocka_unit_test_setup(test_many_lines, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
