@@ -1,8 +1,7 @@
 #include "core/fault.h"
 
-#include "core/events.h"
-
 #include "base/atomics.h"
+#include "core/events.h"
 #include "core/fence.h"
 #include "core/harden.h"
 #include "core/sample.h"
