@@ -1,4 +1,5 @@
 /* The slow paths of free, sized free, usable size. */
+#include "core/checked.h"
 #include "core/core.h"
 #include "core/events.h"
 #include "core/fast_path.h"
@@ -13,6 +14,7 @@
 NOINLINE void free_event(void *p)
 {
     size_t free_bytes = shelf_event((uintptr_t)p);
+    checked_runs("free");
     if (free_bytes > 0)
         purge_note(free_bytes);
 }

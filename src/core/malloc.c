@@ -1,4 +1,5 @@
 /* The slow paths of malloc, calloc and aligned allocation. */
+#include "core/checked.h"
 #include "core/core.h"
 #include "core/events.h"
 #include "core/fast_path.h"
@@ -23,6 +24,7 @@ static void *take_large_quietly(size_t n, size_t align, bool zeroed)
     if (UNLIKELY(life_cache() == NULL) && my_cache == &no_cache)
         return out_of_memory();
     void *p = large_alloc(n, align, zeroed);
+    checked_runs("malloc");
     purge_growth();
     return p;
 }
@@ -113,6 +115,7 @@ static NOINLINE void *malloc_slower(size_t n)
         return malloc_sampled(n);
     struct cache *cache = my_cache;
     if (LIKELY(cache_refill_slow(cache, class_of(n)))) {
+        checked_cache(cache, "malloc");
         void *p = bin_take(bin_for(cache, n));
         purge_growth();
         return p;
