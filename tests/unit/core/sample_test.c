@@ -8,6 +8,8 @@
 #include "support/heap.h"
 
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static void start(uint32_t every)
 {
@@ -114,6 +116,36 @@ static void mismatch(void *arg)
     REQUIRE(strstr(fake.message, "ration: size mismatch at 0x") != NULL);
 }
 
+static void resize_to_the_same(void *arg)
+{
+    (void)arg;
+    start(1);
+    for (size_t n = 1; n < 20000; n += 701) {
+        char *p = malloc_fast(n);
+        REQUIRE(is_sample(p) && core_realloc(p, n, "realloc") == p);
+        free_fast(p);
+    }
+}
+
+/* The lock of the fences is free in the child, whoever held it. */
+static void in_a_child(void *arg)
+{
+    (void)arg;
+    start(1);
+    char *p = malloc_fast(100);
+    pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        alarm(10);
+        free_fast(p);
+        _exit(is_sample(malloc_fast(100)) ? 0 : 1);
+    }
+    int status;
+    REQUIRE(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    free_fast(p);
+    REQUIRE_SOUND();
+}
+
 #define TEST_IN_CHILD(name, body, arg)                                                             \
     static void name(void **state)                                                                 \
     {                                                                                              \
@@ -127,13 +159,16 @@ TEST_IN_CHILD(test_off, off, NULL)
 TEST_IN_CHILD(test_promises, promises, NULL)
 TEST_IN_CHILD(test_limit, live_ones_are_few, NULL)
 TEST_IN_CHILD(test_mismatch, mismatch, NULL)
+TEST_IN_CHILD(test_same_size, resize_to_the_same, NULL)
+TEST_IN_CHILD(test_fork, in_a_child, NULL)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rate),  cmocka_unit_test(test_rate_hardened),
-        cmocka_unit_test(test_off),   cmocka_unit_test(test_promises),
-        cmocka_unit_test(test_limit), cmocka_unit_test(test_mismatch),
+        cmocka_unit_test(test_rate),      cmocka_unit_test(test_rate_hardened),
+        cmocka_unit_test(test_off),       cmocka_unit_test(test_promises),
+        cmocka_unit_test(test_limit),     cmocka_unit_test(test_mismatch),
+        cmocka_unit_test(test_same_size), cmocka_unit_test(test_fork),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
