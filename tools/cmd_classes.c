@@ -246,6 +246,7 @@ static int run_classes(int argc, char **argv)
 const struct command command_classes = {
     .name = "classes",
     .what = "the size classes, or what given sizes really take",
+    .argp = &classes_argp,
     .run = run_classes,
 };
 
@@ -405,5 +406,6 @@ static int run_explain(int argc, char **argv)
 const struct command command_explain = {
     .name = "explain",
     .what = "the way of a request through the allocator, with its cost",
+    .argp = &explain_argp,
     .run = run_explain,
 };

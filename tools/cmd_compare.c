@@ -361,5 +361,6 @@ static int run_compare(int argc, char **argv)
 const struct command command_compare = {
     .name = "compare",
     .what = "a program under every allocator found: time and memory",
+    .argp = &argp,
     .run = run_compare,
 };

@@ -309,5 +309,6 @@ static int run_demo(int argc, char **argv)
 const struct command command_demo = {
     .name = "demo",
     .what = "play a well-known scenario under libration and under the system malloc",
+    .argp = &argp,
     .run = run_demo,
 };

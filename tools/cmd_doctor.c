@@ -531,5 +531,6 @@ static int run_doctor(int argc, char **argv)
 const struct command command_doctor = {
     .name = "doctor",
     .what = "does preloading libration take effect for a program",
+    .argp = &argp,
     .run = run_doctor,
 };

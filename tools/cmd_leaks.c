@@ -251,5 +251,6 @@ static int run_leaks(int argc, char **argv)
 const struct command command_leaks = {
     .name = "leaks",
     .what = "the blocks that a program lost, by size",
+    .argp = &argp,
     .run = run_leaks,
 };

@@ -113,5 +113,6 @@ static int run_run(int argc, char **argv)
 const struct command command_run = {
     .name = "run",
     .what = "run a program under libration",
+    .argp = &argp,
     .run = run_run,
 };

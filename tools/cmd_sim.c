@@ -474,5 +474,6 @@ static int run_sim(int argc, char **argv)
 const struct command command_sim = {
     .name = "sim",
     .what = "run allocation traces through the classic strategies",
+    .argp = &argp,
     .run = run_sim,
 };

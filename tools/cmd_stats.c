@@ -69,5 +69,6 @@ static int run_stats(int argc, char **argv)
 const struct command command_stats = {
     .name = "stats",
     .what = "where the memory of a running process is",
+    .argp = &argp,
     .run = run_stats,
 };

@@ -373,5 +373,6 @@ static int run_syscalls(int argc, char **argv)
 const struct command command_syscalls = {
     .name = "syscalls",
     .what = "the memory system calls of a program's run, by reason",
+    .argp = &argp,
     .run = run_syscalls,
 };

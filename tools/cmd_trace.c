@@ -271,5 +271,6 @@ static int run_trace(int argc, char **argv)
 const struct command command_trace = {
     .name = "trace",
     .what = "record the allocations of a program as a trace",
+    .argp = &argp,
     .run = run_trace,
 };

@@ -19,7 +19,8 @@ enum exit_status {
 
 struct command {
     const char *name;
-    const char *what; /* one line for `ration --help`, without a full stop */
+    const char *what;        /* one line for `ration --help`, without a full stop */
+    const struct argp *argp; /* what it accepts: completion and manual pages are made from it */
     /* argv[0] is "ration NAME". Returns an exit status. */
     int (*run)(int argc, char **argv);
 };
@@ -33,6 +34,14 @@ extern const struct command command_doctor;
 extern const struct command command_stats;
 extern const struct command command_classes;
 extern const struct command command_explain;
+extern const struct command command_map;
+extern const struct command command_top;
+extern const struct command command_completion;
+extern const struct command command_manual;
+
+/* All of them, in the order of `ration --help`, ended by NULL. */
+extern const struct command *const commands[];
+
 extern const struct command command_leaks;
 extern const struct command command_syscalls;
 

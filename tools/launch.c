@@ -126,6 +126,9 @@ int library_open(struct library *library, const char *path, const char *name)
         find_function(handle, "ration_reason_key", &library->reason_key) &&
         find_function(handle, "ration_stats_read", &library->stats_read) &&
         find_function(handle, "ration_stats_read_process", &library->stats_read_process) &&
+        find_function(handle, "ration_runs_visit", &library->runs_visit) &&
+        find_function(handle, "ration_run_name", &library->run_name) &&
+        find_function(handle, "ration_part_name", &library->part_name) &&
         find_function(handle, "ration_stats_write_text", &library->write_text) &&
         find_function(handle, "ration_stats_write_json", &library->write_json) &&
         find_function(handle, "ration_stats_write_openmetrics", &library->write_openmetrics);

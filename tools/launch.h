@@ -35,6 +35,9 @@ struct library {
     const char *(*reason_key)(enum ration_reason reason);
     void (*stats_read)(struct ration_stats *stats);
     enum ration_status (*stats_read_process)(int pid, struct ration_stats *stats);
+    enum ration_status (*runs_visit)(int pid, ration_run_fn *visit, void *context);
+    const char *(*run_name)(enum ration_run_kind kind);
+    const char *(*part_name)(enum ration_part part);
     int (*write_text)(const struct ration_stats *stats, int fd);
     int (*write_json)(const struct ration_stats *stats, int fd);
     int (*write_openmetrics)(const struct ration_stats *stats, int fd);

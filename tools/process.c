@@ -140,7 +140,7 @@ static int choose_library(int pid, char path[PATH_MAX + 64], const char *command
     return EXIT_FINE;
 }
 
-static int explain(enum ration_status status, int pid, const char *command)
+int process_explain(enum ration_status status, int pid, const char *command)
 {
     switch (status) {
     case RATION_OK:
@@ -172,5 +172,5 @@ int process_open(struct library *library, int pid, const char *command)
 int process_read(const struct library *library, int pid, struct ration_stats *stats,
                  const char *command)
 {
-    return explain(library->stats_read_process(pid, stats), pid, command);
+    return process_explain(library->stats_read_process(pid, stats), pid, command);
 }

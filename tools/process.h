@@ -14,6 +14,8 @@ error_t process_parse_pid(int key, char *argument, struct argp_state *state, int
 /* Opens the very file of libration that the process uses. The process must be of this user. Both return
  * EXIT_FINE, or the status to exit with after a message in the name of `command`. */
 int process_open(struct library *library, int pid, const char *command);
+/* EXIT_FINE, or what `status` means, said in the name of `command`, and the status to exit with. */
+int process_explain(enum ration_status status, int pid, const char *command);
 int process_read(const struct library *library, int pid, struct ration_stats *stats,
                  const char *command);
 

@@ -5,13 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct command *const commands[] = {
-    &command_run,     &command_compare, &command_doctor, &command_stats,
-    &command_classes, &command_explain, &command_leaks,  &command_syscalls,
-    &command_sim,     &command_trace,   &command_demo,
+const struct command *const commands[] = {
+    &command_run,   &command_compare,    &command_doctor,  &command_stats,
+    &command_top,   &command_map,        &command_classes, &command_explain,
+    &command_leaks, &command_syscalls,   &command_sim,     &command_trace,
+    &command_demo,  &command_completion, &command_manual,  NULL,
 };
 
-enum { n_commands = sizeof commands / sizeof commands[0] };
+enum { n_commands = sizeof commands / sizeof commands[0] - 1 };
 
 static void print_help(FILE *out)
 {

@@ -166,6 +166,36 @@ int ration_stats_write_text(const struct ration_stats *stats, int fd);
 int ration_stats_write_json(const struct ration_stats *stats, int fd);
 int ration_stats_write_openmetrics(const struct ration_stats *stats, int fd);
 
+/* What a stretch of the heap's address space is. */
+enum ration_run_kind {
+    RATION_RUN_SLAB,  /* slots of one size */
+    RATION_RUN_LARGE, /* one large block */
+    RATION_RUN_DIRTY, /* free, may hold memory */
+    RATION_RUN_CLEAN, /* free, costs none */
+    RATION_RUN_VOID,  /* free, not mapped */
+    RATION_RUN_OTHER  /* somebody else's, guard pages, or changing while it is read */
+};
+
+struct ration_run {
+    enum ration_run_kind kind;
+    size_t start; /* address, in the process that was asked about */
+    size_t bytes;
+    size_t resident_bytes;
+    size_t slot_bytes; /* of a slab; its slots, and how many of them are live blocks */
+    size_t slots;
+    size_t live;
+};
+
+/* Return 0 to go on. */
+typedef int ration_run_fn(const struct ration_run *run, void *context);
+
+/* Visits the heap's address space in order, without gaps, of another process as above or of this one (pid 0). What other
+ * threads change meanwhile may be shown as it was or as it is. */
+enum ration_status ration_runs_visit(int pid, ration_run_fn *visit, void *context);
+
+/* The kind in one word: "slab". */
+const char *ration_run_name(enum ration_run_kind kind);
+
 /* The part in words, as the text writer prints it ("free slots in slabs"). */
 const char *ration_part_name(enum ration_part part);
 

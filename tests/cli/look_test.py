@@ -154,6 +154,37 @@ def check_doctor_explains(checks, ration, programs):
         process.stdin.close()
 
 
+def check_map_and_top(checks, ration, programs):
+    with subprocess.Popen([ration.path, "run", "--", programs / "cli_waits"], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        status, out, err = ration("map", "--json", process.pid)
+        runs = json.loads(out)["runs"]
+        ledger = json.loads(ration("stats", "--json", process.pid)[1])
+        checks.that(status == 0 and all(a["start"] + a["bytes"] == b["start"] for a, b in zip(runs, runs[1:])),
+                    f"map: runs without a gap: {status} {err}")
+        live = sum(r["live"] for r in runs if r["kind"] == "slab")
+        large = [r for r in runs if r["kind"] == "large"]
+        checks.that(live == ledger["live_small_blocks"] >= 1000, f"map: live blocks {live}")
+        checks.that(len(large) == 1 and large[0]["resident_bytes"] >= 3000000, f"map: the large block {large}")
+        status, out, _ = ration("map", process.pid)
+        signs = "".join(line[20:] for line in out.splitlines() if line.startswith("      ")).count("L")
+        checks.that(status == 0 and "\033" not in out and signs >= 3000000 // 4096 // 2, f"map draws it: {signs}")
+        status, out, _ = ration("top", process.pid)
+        checks.that(status == 0 and "live large blocks" in out and "\033" not in out, f"top in a pipe looks once: {out}")
+        status, out, _ = ration("top", "--json", process.pid)
+        checks.that(status == 0 and json.loads(out)["live_small_blocks"] >= 1000, "top --json")
+        status, out, _ = ration("top", "--json")
+        pids = [p["pid"] for p in json.loads(out)["processes"]]
+        checks.that(status == 0 and process.pid in pids, f"top lists it: {pids}")
+        process.stdin.close()
+    for arguments, wanted, words in ((("map",), 2, "no process given"), (("map", os.getpid()), 1, "does not run under"),
+                                     (("top", "x"), 2, "is not the number"), (("top", "-d", "0"), 2, "from 0.1 to 3600"),
+                                     (("top", os.getpid()), 1, "does not run under")):
+        status, out, err = ration(*arguments)
+        checks.that(status == wanted and words in err and out == "", f"{arguments}: {status} {err!r}")
+
+
 def check_compare(checks, ration, programs):
     status, out, err = ration("compare", "--json", "-n", "3", "--", programs / "cli_plain")
     report = json.loads(out)
@@ -190,6 +221,7 @@ def main():
     check_classes(checks, ration)
     check_explain(checks, ration)
     check_doctor_explains(checks, ration, arguments.programs)
+    check_map_and_top(checks, ration, arguments.programs)
     check_compare(checks, ration, arguments.programs)
     return checks.end()
 
