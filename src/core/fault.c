@@ -1,6 +1,8 @@
 #include "core/fault.h"
 
 #include "base/atomics.h"
+#include "callers/places.h"
+#include "callers/sites.h"
 #include "core/events.h"
 #include "core/fence.h"
 #include "core/harden.h"
@@ -53,18 +55,50 @@ static void add_event(struct text *t, const char *what, uint64_t ms, uint32_t th
     text_add(t, " ms ago");
 }
 
-void fault_add_fence(struct text *t, const struct fence *f, uintptr_t address)
+static void add_site(struct text *t, const char *heading, uint32_t site)
 {
-    bool is_freed = f->state == FENCE_FREED;
-    text_add(t, "  the address is ");
-    text_add_hex(t, address);
-    text_add(t, ": ");
-    add_place(t, f, address);
+    const uintptr_t *callers;
+    unsigned n = site_callers(site, &callers);
+    if (n == 0)
+        return;
+    report_make_room(t);
+    text_add(t, heading);
+    places_add(t, callers, n);
+}
+
+static void add_stacks(struct text *t, const struct fence *f, bool is_freed)
+{
+    uintptr_t callers[FENCE_CALLERS];
+    if (f->taken_site == SITE_NONE)
+        return;
+    add_site(t, "  allocated from\n", f->taken_site);
+    if (is_freed)
+        add_site(t, "  freed from\n", f->freed_site);
+    unsigned n = callers_take(callers, FENCE_CALLERS);
+    if (n == 0)
+        return;
+    report_make_room(t);
+    text_add(t, "  now used from\n");
+    places_add(t, callers, n);
+}
+
+void fault_add_history(struct text *t, const struct fence *f, bool is_freed)
+{
     add_event(t, is_freed ? "  the block was allocated" : "  the block is live; allocated",
               f->taken_ms, f->taken_by);
     if (is_freed)
         add_event(t, "; freed", f->freed_ms, f->freed_by);
     text_add(t, "\n");
+    add_stacks(t, f, is_freed);
+}
+
+void fault_add_fence(struct text *t, const struct fence *f, uintptr_t address)
+{
+    text_add(t, "  the address is ");
+    text_add_hex(t, address);
+    text_add(t, ": ");
+    add_place(t, f, address);
+    fault_add_history(t, f, f->state == FENCE_FREED);
 }
 
 static void explain_fence(const struct fence *f, uintptr_t address, enum os_access access)

@@ -1,6 +1,7 @@
 #include "core/fence.h"
 
 #include "area/records.h"
+#include "callers/sites.h"
 #include "core/fault.h"
 #include "core/misuse.h"
 #include "os/lock.h"
@@ -31,6 +32,7 @@ static struct {
     size_t live;
     size_t mappings; /* hint: spent on guards */
     uint64_t secret;
+    bool keeps_callers; /* set once, early */
 } fences = {.lock = LOCK_INIT(RANK_FENCE)};
 
 void fence_begin(void)
@@ -42,6 +44,21 @@ void fence_begin(void)
     fences.held_limit = min_size(HELD_BYTES_MAX, addresses / ADDRESS_SHARE);
     os->random(&fences.secret, sizeof fences.secret);
     fences_are_on = true;
+}
+
+bool fence_keep_callers(void)
+{
+    if (!sites_begin() || !callers_begin())
+        return false;
+    fences.keeps_callers = true;
+    return true;
+}
+
+static uint32_t site_here(void)
+{
+    uintptr_t callers[FENCE_CALLERS];
+    return fences.keeps_callers ? site_of(callers, callers_take(callers, FENCE_CALLERS))
+                                : SITE_NONE;
 }
 
 /* Records. */
@@ -306,6 +323,7 @@ static void hand_out(struct fence *f)
 {
     f->taken_by = os->thread_id();
     f->taken_ms = os->now_ms();
+    f->taken_site = site_here();
     f->hidden = OS_GUARD_NONE;
     lock_take(&fences.lock);
     f->state = FENCE_LIVE;
@@ -354,6 +372,7 @@ static void bury(struct fence *f)
 {
     f->freed_by = os->thread_id();
     f->freed_ms = os->now_ms();
+    f->freed_site = site_here();
     span_uncut((void *)f->whole, f->whole_bytes);
     if (f->hidden == OS_GUARD_NONE)
         hide_pages(f);

@@ -37,6 +37,7 @@ enum fence_place {
 enum {
     FENCE_SHARE = 16,
     FENCE_HELD_MAX = 1024, /* in the queue */
+    FENCE_CALLERS = 16,
 };
 
 struct fence {
@@ -51,6 +52,7 @@ struct fence {
     bool is_exact;               /* the slack is checked */
     bool was_zero;               /* the whole was zero when it was taken */
     uint32_t taken_by, freed_by; /* threads */
+    uint32_t taken_site, freed_site; /* callers/sites.h; SITE_NONE if not kept */
     uint64_t taken_ms, freed_ms;
     struct fence *next;        /* in its bucket, or of the spare ones */
     struct fence *newer;       /* in the queue */
@@ -60,6 +62,10 @@ struct fence {
 /* Fences may be made from now on. Early; once more does no harm. */
 void fence_begin(void);
 extern bool fences_are_on HIDDEN;
+
+/* The callers of each fence's allocation and free are kept from now on, FENCE_CALLERS at most. False, with nothing changed, if
+ * they cannot be had. After the window is open, early. */
+bool fence_keep_callers(void);
 
 /* A block of n bytes. is_exact: its usable bytes are n, and what follows is checked; else they are whole pages.
  * All zero if `zero`. Null if out of memory, addresses or records: then nothing has changed. */

@@ -173,10 +173,13 @@ void misuse_report_size(uintptr_t address, size_t has, size_t said, const char *
     report_end(&t);
 }
 
-/* The small block at `address`, and what lies beside it. */
+/* The block at `address`, live until this call, and what lies beside it. */
 static void add_block(struct text *t, uintptr_t address)
 {
     const struct slab *s = slab_of(address);
+    const struct fence *f = fences_are_on ? fence_find(address) : NULL;
+    if (f != NULL)
+        fault_add_history(t, f, false);
     if (s == &no_slab)
         return;
     size_t slot = (address - s->base) / size_classes[s->class_index].size;
@@ -206,6 +209,7 @@ void misuse_report_underflow(uintptr_t address, size_t distance, const char *fun
     text_add(&t, "  the program wrote before this block: the nearest damage is ");
     text_add_unsigned(&t, distance);
     text_add(&t, distance == 1 ? " byte before it\n" : " bytes before it\n");
+    add_block(&t, address);
     events_describe(&t, address);
     report_end(&t);
 }

@@ -1,6 +1,7 @@
 #include "core/sample.h"
 
 #include "core/fence.h"
+#include "core/life.h"
 
 enum { SAMPLES_MAX = 4096 }; /* live at once: 4 pages of memory and tables each at most */
 
@@ -15,6 +16,8 @@ void sample_begin(uint32_t every)
     chance |= 1;
     sample_every = every;
     fence_begin();
+    if (every != 0 && life_cache() != NULL)
+        fence_keep_callers();
     if (every != 0 && my_cache->number != 0)
         cache_return_leases(my_cache);
 }

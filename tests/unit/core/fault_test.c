@@ -59,6 +59,29 @@ static void explains(void *arg)
             strstr(fake.message, ", 11 ms ago\n") != NULL);
 }
 
+static NOINLINE char *make_one(void)
+{
+    char *p = fence_alloc(100, 1, FENCE_AT_END, true, false);
+    __asm__ volatile("" : "+r"(p)); /* no tail call: this function shall be a caller */
+    return p;
+}
+
+static void with_stacks(void *arg)
+{
+    (void)arg;
+    start();
+    fence_begin();
+    REQUIRE(fence_keep_callers());
+    char *p = make_one();
+    fence_free(p, "free");
+    fault_explain((uintptr_t)p, OS_ACCESS_WRITE);
+    const char *allocated = strstr(fake.message, "\n  allocated from\n    #0 ");
+    const char *freed = strstr(fake.message, "\n  freed from\n    #0 ");
+    const char *used = strstr(fake.message, "\n  now used from\n    #0 ");
+    REQUIRE(allocated != NULL && freed > allocated && used > freed);
+    REQUIRE(strstr(allocated, "unit_core_fault+0x") != NULL);
+}
+
 static void void_run(void *arg)
 {
     (void)arg;
@@ -102,6 +125,7 @@ static void test_explains(void **state)
 {
     (void)state;
     require_in_child(explains, NULL);
+    require_in_child(with_stacks, NULL);
 }
 
 static void test_void_run(void **state)
