@@ -297,6 +297,41 @@ static void copy_down(char *to, const char *from, size_t bytes)
         memcpy(to + done, from + done, min_size(distance, bytes - done));
 }
 
+/* The live block moves down to `to`, which lies in the free block before it or is that block; what is
+ * below `to` stays free. Returns the new tag. */
+static uintptr_t slide_to(struct ration_fit *fit, uintptr_t tag, uintptr_t to)
+{
+    const struct ration_row *row = &fit->row;
+    uintptr_t prev = tag_prev(tag);
+    uint64_t prev_flags = tag_flags(prev);
+    size_t kept = tag_usable(tag);
+    size_t size = tag + tag_size(tag) - to;
+    ration_fit_remove(fit, prev);
+    if (to != prev) {
+        fit->stats.n_splits++;
+        fit_tell(fit, RATION_EVENT_SPLIT, 0, prev, to, tag - prev);
+    }
+    note_merge(fit, to, tag, size);
+    stats_count_dead(&fit->stats, kept);
+    tag_put(row, tag, tag_size(tag),
+            tag_flags(tag) & ~TAG_LIVE); /* nobody may take it for a block any more */
+    copy_down(tag_payload(to), tag_payload(tag), kept);
+    row_put_live(row, to, size, to == prev ? prev_flags : 0);
+    if (to != prev) {
+        row_put_free(row, prev, to - prev, prev_flags);
+        ration_fit_insert(fit, prev);
+    }
+    stats_count_live(&fit->stats, tag_usable(to));
+    return to;
+}
+
+static uintptr_t end_slide(struct ration_fit *fit, uintptr_t tag, size_t bytes)
+{
+    shrink_block(fit, tag, bytes);
+    fit_tell(fit, RATION_EVENT_RESIZE, 0, tag, 0, tag_size(tag));
+    return tag;
+}
+
 /* The block moves down into the free one before it. Returns the new tag, or 0 if that gains too
  * little. */
 static uintptr_t slide_down(struct ration_fit *fit, uintptr_t tag, size_t bytes)
@@ -310,19 +345,33 @@ static uintptr_t slide_down(struct ration_fit *fit, uintptr_t tag, size_t bytes)
         return 0;
     if (takes_next)
         absorb_next(fit, tag);
-    size_t kept = tag_usable(tag);
-    size_t size = tag_size(prev) + tag_size(tag);
-    ration_fit_remove(fit, prev);
-    note_merge(fit, prev, tag, size);
-    stats_count_dead(&fit->stats, kept);
-    tag_put(&fit->row, tag, tag_size(tag),
-            tag_flags(tag) & ~TAG_LIVE); /* nobody may take it for a block any more */
-    copy_down(tag_payload(prev), tag_payload(tag), kept);
-    row_put_live(&fit->row, prev, size, tag_flags(prev));
-    stats_count_live(&fit->stats, tag_usable(prev));
-    shrink_block(fit, prev, bytes);
-    fit_tell(fit, RATION_EVENT_RESIZE, 0, prev, 0, tag_size(prev));
-    return prev;
+    return end_slide(fit, slide_to(fit, tag, prev), bytes);
+}
+
+/* Before the heap grows behind its last block, that block moves down into the hole before it, if
+ * what is gained pays for the copy. A part of the hole stays: the small blocks that come and go
+ * beside a growing one need not lie behind it, where they would stop it. A heap that grows by what
+ * it needs also gives back what is left behind the block, for the same reason. Returns the new tag,
+ * or 0. */
+static uintptr_t slide_before_growing(struct ration_fit *fit, uintptr_t tag, size_t bytes)
+{
+    enum { KEPT_SHARE = 16, LEAST_KEPT = 64, LEAST_GAIN_SHARE = 8 };
+    if (fit->options.grow == NULL || fit->options.coalescing == RATION_FIT_NEVER ||
+        bytes <= tag_size(tag) || tag_prev_is_live(tag) || !is_last(fit, tag))
+        return 0;
+    size_t size = tag_size(tag);
+    size_t behind = tag_is_live(tag_next(tag)) ? 0 : tag_size(tag_next(tag));
+    size_t hole = tag_size(tag_prev(tag));
+    size_t kept = align_up(max_size(hole / KEPT_SHARE, LEAST_KEPT), fit->row.alignment);
+    size_t missing = bytes - min_size(bytes, size + behind);
+    if (missing == 0 || hole < kept + missing || hole - kept < size / LEAST_GAIN_SHARE)
+        return 0;
+    if (behind != 0)
+        absorb_next(fit, tag);
+    tag = end_slide(fit, slide_to(fit, tag, tag_prev(tag) + kept), bytes);
+    if (fit->options.grow_bytes == 0)
+        ration_fit_trim(fit, 0);
+    return tag;
 }
 
 static uintptr_t move_block(struct ration_fit *fit, uintptr_t tag, size_t size)
@@ -362,9 +411,9 @@ static void *fit_resize(struct ration_heap *heap, void *block, size_t size)
     if (tag == 0)
         return NULL;
     size_t bytes = row_block_bytes(&fit->row, size);
-    uintptr_t result = tag;
-    if (resize_in_place(fit, tag, bytes) != 0)
-        result = slide_down(fit, tag, bytes);
+    uintptr_t result = slide_before_growing(fit, tag, bytes);
+    if (result == 0)
+        result = resize_in_place(fit, tag, bytes) == 0 ? tag : slide_down(fit, tag, bytes);
     if (result == 0)
         result = move_block(fit, tag, size);
     steps_record(&fit->stats.resize_steps, fit->steps);

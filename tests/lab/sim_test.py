@@ -106,6 +106,10 @@ def check_table(checks, ration):
 
 
 def check_step(checks, ration):
+    status, out, _ = ration("sim", "--strategy=buckets-range", "--heap=8", "--step", "gen:range5")
+    checks.that(status == 0 and "split    @0       8 bytes into 5 and 3 @5" in out and
+                "link     @5       3 bytes into 1 to 4 at the front" in out and "merge    @0       with @5: 8 bytes" in out,
+                f"5 from 8 leave 3 for the list of 1 to 4\n{out}")
     status, out, _ = ration("sim", "--strategy=naive", "--heap=100", "--step", "gen:course9")
     checks.that(status == 0, "--step")
     checks.that("FAIL 20 (free 48 in 3 pieces, largest 16)" in out, "the exercise fails as the course says")

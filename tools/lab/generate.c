@@ -374,6 +374,21 @@ static void fill_course9(struct trace *trace, uint64_t *random)
     take(trace, 5, 20);
 }
 
+/* For lists by range (--heap=8): 5 from 8 leave 3, which serve 3 and then 2 with 1 left; freed, all
+ * becomes one piece of 8 again. */
+static void fill_range5(struct trace *trace, uint64_t *random)
+{
+    (void)random;
+    take(trace, 0, 5);
+    take(trace, 1, 3);
+    give(trace, 1);
+    take(trace, 2, 2);
+    give(trace, 0);
+    give(trace, 2);
+    take(trace, 3, 8);
+    give(trace, 3);
+}
+
 /* 32 units by halves: 4 splits all the way down, 8 and 16 take what is left, and freeing merges
  * back to the whole. A unit is 16 bytes, the least that a buddy block can be. */
 static void fill_buddy32(struct trace *trace, uint64_t *random)
@@ -540,6 +555,7 @@ static const struct generator generators[] = {
     {"bucket-starvation", "all blocks of one size free, then only smaller ones wanted",
      fill_bucket_starvation},
     {"course9", "100 units: 16 16 20, free 2nd, 16 16, free 4th, then 20", fill_course9},
+    {"range5", "8 units: 5, then 3; freed, 2; all freed, then 8", fill_range5},
     {"buddy32", "32 units of 16 bytes halved down to 4 and merged back", fill_buddy32},
     {"worst-pow2", "every size one above a power of two", fill_worst_pow2},
     {"wholesale", "100 bytes asked for and freed 50000 times, then 5000 kept", fill_wholesale},

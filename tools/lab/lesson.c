@@ -294,6 +294,9 @@ void lesson_list_name(const struct lab_strategy *strategy, unsigned list, char t
     else if (strcmp(name, "segregated-fit") == 0 || strcmp(name, "tlsf") == 0 ||
              strcmp(name, "slab") == 0)
         snprintf(text, 24, "list %u", list);
+    else if (strcmp(name, "buckets-range") == 0)
+        snprintf(text, 24, "%" PRIu64 " to %" PRIu64, list == 0 ? 1 : (UINT64_C(2) << list) + 1,
+                 UINT64_C(4) << list);
     else
         snprintf(text, 24, "free list");
 }

@@ -4,6 +4,10 @@
  * the area is 100 bytes from the start, and a request takes exactly what it asks for.
  *
  * The list is an idealisation: a real allocator would have to pay for it, this one does not.
+ *
+ * buckets-range is the same with a list per range of sizes, 1 to 4, 5 to 8, 9 to 16 and so on: a
+ * search begins in the range of the request and goes on to larger ones, and what a split leaves goes
+ * to the list of its own size, so that 5 bytes from a piece of 8 leave 3 for the list of 1 to 4.
  */
 #include "engine.h"
 #include "memory.h"
@@ -25,8 +29,11 @@ struct piece {
 enum fit { fit_next, fit_first, fit_best, fit_worst };
 enum order { by_address, by_lifo, by_size };
 
+enum { n_ranges = 62, least_range = 4 };
+
 struct naive {
     struct engine engine;
+    bool has_ranges;
     enum fit fit;
     enum order order;
     bool merges;
@@ -34,14 +41,22 @@ struct naive {
     size_t grow_bytes; /* 0: the area was taken whole */
     struct piece *lowest;
     struct piece *highest;
-    struct piece *first_free;
-    struct piece *rover; /* next fit: where the last search ended */
-    void *live;          /* tree of live pieces by start (search.h) */
+    struct piece *first_free[n_ranges]; /* naive: the first one alone */
+    struct piece *rover;                /* next fit: where the last search ended */
+    void *live;                         /* tree of live pieces by start (search.h) */
 };
 
 static struct naive *naive_of(const struct ration_heap *heap)
 {
     return (struct naive *)(uintptr_t)heap;
+}
+
+/* The number of the list for a piece of this size. */
+static unsigned list_of(const struct naive *naive, size_t bytes)
+{
+    if (!naive->has_ranges || bytes <= least_range)
+        return 0;
+    return 62 - (unsigned)__builtin_clzll(bytes - 1);
 }
 
 static int compare_starts(const void *left, const void *right)
@@ -66,11 +81,12 @@ static bool goes_before(const struct naive *naive, const struct piece *a, const 
 
 static void enter_list(struct naive *naive, struct piece *piece)
 {
+    const unsigned list = list_of(naive, piece->bytes);
     struct piece *before = NULL;
-    struct piece *after = naive->first_free;
+    struct piece *after = naive->first_free[list];
     while (after != NULL && !goes_before(naive, piece, after)) {
         naive->engine.steps++;
-        engine_event(&naive->engine, RATION_EVENT_PASS, 0, after->start, NULL, after->bytes);
+        engine_event(&naive->engine, RATION_EVENT_PASS, list, after->start, NULL, after->bytes);
         before = after;
         after = after->next_free;
     }
@@ -81,23 +97,24 @@ static void enter_list(struct naive *naive, struct piece *piece)
     if (before != NULL)
         before->next_free = piece;
     else
-        naive->first_free = piece;
+        naive->first_free[list] = piece;
     piece->is_live = false;
-    engine_event(&naive->engine, RATION_EVENT_INSERT, 0, piece->start,
+    engine_event(&naive->engine, RATION_EVENT_INSERT, list, piece->start,
                  before != NULL ? before->start : NULL, piece->bytes);
 }
 
 static void leave_list(struct naive *naive, struct piece *piece)
 {
+    const unsigned list = list_of(naive, piece->bytes);
     if (naive->rover == piece)
         naive->rover = piece->next_free;
     if (piece->previous_free != NULL)
         piece->previous_free->next_free = piece->next_free;
     else
-        naive->first_free = piece->next_free;
+        naive->first_free[list] = piece->next_free;
     if (piece->next_free != NULL)
         piece->next_free->previous_free = piece->previous_free;
-    engine_event(&naive->engine, RATION_EVENT_REMOVE, 0, piece->start, NULL, piece->bytes);
+    engine_event(&naive->engine, RATION_EVENT_REMOVE, list, piece->start, NULL, piece->bytes);
 }
 
 /* Bytes in front of the first aligned address of a piece. */
@@ -113,13 +130,13 @@ static bool serves(struct naive *naive, const struct piece *piece, size_t bytes,
 }
 
 /* First and next fit are the same search from different places: around the list once. */
-static struct piece *search_from(struct naive *naive, struct piece *from, size_t bytes,
-                                 size_t alignment)
+static struct piece *search_from(struct naive *naive, unsigned list, struct piece *from,
+                                 size_t bytes, size_t alignment)
 {
     struct piece *piece = from;
     do {
         if (piece == NULL) {
-            piece = naive->first_free;
+            piece = naive->first_free[list];
             if (piece == from || piece == NULL)
                 return NULL;
         }
@@ -130,10 +147,10 @@ static struct piece *search_from(struct naive *naive, struct piece *from, size_t
     return NULL;
 }
 
-static struct piece *search_all(struct naive *naive, size_t bytes, size_t alignment)
+static struct piece *search_all(struct naive *naive, unsigned list, size_t bytes, size_t alignment)
 {
     struct piece *found = NULL;
-    for (struct piece *piece = naive->first_free; piece != NULL; piece = piece->next_free) {
+    for (struct piece *piece = naive->first_free[list]; piece != NULL; piece = piece->next_free) {
         if (!serves(naive, piece, bytes, alignment))
             continue;
         const bool is_better =
@@ -205,11 +222,26 @@ static int grow(struct naive *naive, size_t bytes)
     return 0;
 }
 
-static struct piece *search(struct naive *naive, size_t bytes, size_t alignment)
+static struct piece *search_list(struct naive *naive, unsigned list, size_t bytes, size_t alignment)
 {
     if (naive->fit == fit_best || naive->fit == fit_worst)
-        return search_all(naive, bytes, alignment);
-    return search_from(naive, naive->fit == fit_next ? naive->rover : NULL, bytes, alignment);
+        return search_all(naive, list, bytes, alignment);
+    struct piece *from = naive->fit == fit_next ? naive->rover : NULL;
+    return search_from(naive, list, from, bytes, alignment);
+}
+
+static struct piece *search(struct naive *naive, size_t bytes, size_t alignment)
+{
+    if (!naive->has_ranges)
+        return search_list(naive, 0, bytes, alignment);
+    struct piece *found = NULL;
+    for (unsigned list = list_of(naive, bytes); list < n_ranges && found == NULL; list++) {
+        if (naive->first_free[list] == NULL)
+            continue;
+        engine_turn(&naive->engine, list);
+        found = search_list(naive, list, bytes, alignment);
+    }
+    return found;
 }
 
 static void *naive_alloc(struct ration_heap *heap, size_t size, size_t alignment)
@@ -331,8 +363,13 @@ static int naive_open(struct lab_heap *lab, const struct lab_choices *choices,
                                                .destroy = naive_destroy};
     static const char *const fits[] = {"next", "first", "best", "worst"};
     static const char *const orders[] = {"address", "lifo", "size"};
-    const int fit = choose(choices->fit, fits, 4, fit_next);
+    const bool has_ranges = lab->strategy == &strategy_buckets_range;
+    const int fit = choose(choices->fit, fits, 4, has_ranges ? fit_first : fit_next);
     const int order = choose(choices->order, orders, 3, by_address);
+    if (has_ranges && fit == fit_next) {
+        *message = "--fit of buckets-range is first, best or worst";
+        return -1;
+    }
     if (fit < 0 || order < 0) {
         *message = fit < 0 ? "--fit is next, first, best or worst"
                            : "--order of the naive list is address, lifo or size";
@@ -341,6 +378,7 @@ static int naive_open(struct lab_heap *lab, const struct lab_choices *choices,
     struct naive *naive =
         engine_open(lab, sizeof *naive, &ops, choices->alignment > 0 ? choices->alignment : 1,
                     observe, context);
+    naive->has_ranges = has_ranges;
     naive->fit = (enum fit)fit;
     naive->order = (enum order)order;
     naive->merges = choices->coalesce == NULL || strcmp(choices->coalesce, "never") != 0;
@@ -356,6 +394,13 @@ static int naive_open(struct lab_heap *lab, const struct lab_choices *choices,
 const struct lab_strategy strategy_naive = {
     .name = "naive",
     .what = "the course's list of (start, length), kept outside the area and not charged",
+    .least_block = 1,
+    .open = naive_open,
+};
+
+const struct lab_strategy strategy_buckets_range = {
+    .name = "buckets-range",
+    .what = "the same with a list per range: 1 to 4, 5 to 8, 9 to 16 ...; rests change lists",
     .least_block = 1,
     .open = naive_open,
 };

@@ -1,7 +1,7 @@
 /*
- * Slabs: blocks without headers. Requests up to 1024 bytes are rounded up to one of 32 size
+ * Slabs: blocks without headers. Requests up to 1024 bytes are rounded up to one of 48 size
  * classes and live in slabs of up to 64 equal slots; larger ones live in runs of their own. Slabs
- * and runs are made of grains of 128 bytes, with best fit over sizes of free runs and immediate
+ * and runs are made of grains of 64 bytes, with best fit over sizes of free runs and immediate
  * merging, so that an empty slab serves any other class.
  *
  * Nothing but payload is in the memory of a live block. Outside, and charged to the heap: two
@@ -24,18 +24,14 @@ static struct slab_heap *slab_of(const struct ration_heap *heap)
 
 static unsigned class_for(size_t size)
 {
-    if (size <= 256)
-        return size == 0 ? 0 : (unsigned)((size - 1) / 16);
     if (size <= 512)
-        return 16 + (unsigned)((size - 257) / 32);
-    return 24 + (unsigned)((size - 513) / 64);
+        return size == 0 ? 0 : (unsigned)((size - 1) / 16);
+    return 32 + (unsigned)((size - 513) / 32);
 }
 
 static size_t class_bytes(unsigned class)
 {
-    if (class < 16)
-        return 16 * ((size_t) class + 1);
-    return class < 24 ? 256 + 32 * ((size_t) class - 15) : 512 + 64 * ((size_t) class - 23);
+    return class < 32 ? 16 * ((size_t) class + 1) : 512 + 32 * ((size_t) class - 31);
 }
 
 /* ---- records ----------------------------------------------------------------------------- */

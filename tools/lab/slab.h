@@ -8,10 +8,10 @@
 #include "engine.h"
 
 enum {
-    grain_shift = 7,
+    grain_shift = 6,
     grain_bytes = 1 << grain_shift,
     most_small = 1024,
-    n_classes = 32,
+    n_classes = 48,
     large_class = n_classes,
     most_slots = 64,
     growth_share = 12,          /* a new slab has one in so many of the class's live slots */

@@ -211,10 +211,10 @@ static const struct lab_strategy strategy_system = {
 };
 
 static const struct lab_strategy *const strategies[] = {
-    &strategy_implicit,  &strategy_first_fit,      &strategy_next_fit, &strategy_best_fit,
-    &strategy_worst_fit, &strategy_segregated_fit, &strategy_buckets,  &strategy_buddy,
-    &strategy_tlsf,      &strategy_zones,          &strategy_ptmalloc, &strategy_slab,
-    &strategy_ration,    &strategy_naive,          &strategy_system,
+    &strategy_implicit,  &strategy_first_fit,      &strategy_next_fit,      &strategy_best_fit,
+    &strategy_worst_fit, &strategy_segregated_fit, &strategy_buckets,       &strategy_buddy,
+    &strategy_tlsf,      &strategy_zones,          &strategy_ptmalloc,      &strategy_slab,
+    &strategy_ration,    &strategy_naive,          &strategy_buckets_range, &strategy_system,
 };
 
 enum { n_strategies = sizeof strategies / sizeof strategies[0] };

@@ -72,6 +72,7 @@ void lab_follow(struct lab_heap *lab, const void *payload);
 int lab_walk(struct lab_heap *lab, ration_walk_fn *visit, void *context);
 
 extern const struct lab_strategy strategy_naive;
+extern const struct lab_strategy strategy_buckets_range;
 extern const struct lab_strategy strategy_buckets;
 extern const struct lab_strategy strategy_zones;
 extern const struct lab_strategy strategy_ptmalloc;
