@@ -10,7 +10,7 @@ set_target_properties(ration PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${P
 target_link_options(ration_static INTERFACE LINKER:-u,malloc)
 
 set(ration_exported ration ration_static)
-foreach(target ration_heaps ration_frame)
+foreach(target ration_heaps ration_frame ration_frame_static)
   if(TARGET ${target})
     list(APPEND ration_exported ${target})
   endif()

@@ -78,7 +78,8 @@ void ration_frame_end(struct ration_frame *frame);
 /* Puts this thread's malloc, calloc, realloc, aligned_alloc and the like, and operator new, under
  * the frame until it ends. Returns 0, or -1 if nothing in the program can tell: link
  * libration-frame.a with `-Wl,-u,ration_malloc_hooks_set` (it passes every call on to the next
- * malloc: that of a preloaded libration or of the C library).
+ * malloc: that of a preloaded or linked libration.so, or of the C library), or
+ * libration-frame-static.a in the same way (it brings libration along).
  *
  * In mode ARENA a block outlives the frame no more than any other block of the arena: what the
  * frame allocates must be freed inside it, or never. A realloc of an older block moves it into the

@@ -1,14 +1,13 @@
-/* libration-frame.a: puts frames (frame.h) over the process's malloc. It defines the C library's
+/* libration-frame.a and libration-frame-static.a: put frames (frame.h) over the process's malloc. They define the C library's
  * allocation functions and C++'s operators in the program itself, asks the frame of this thread
  * first, and passes every other call on to the next definition: that of a preloaded libration, or
  * of the C library. With no frame open a call costs one load more.
  *
  * States: UNBOUND until the first call found the next functions; BOUND. dlsym() may itself allocate
  * while it looks: such blocks come from a small buffer here and are never freed. */
-#define _GNU_SOURCE
 #include "base/atomics.h"
 #include "base/bits.h"
-#include <dlfcn.h>
+#include "heaps/frame_next.h"
 #include <errno.h>
 #include <malloc.h>
 #include <ration/frame.h>
@@ -18,17 +17,7 @@
 
 static const struct ration_malloc_hooks *hooks; /* null: no frame covers malloc */
 
-/* Found once; whoever comes second finds the same. */
-static struct {
-    void *(*malloc)(size_t size);
-    void *(*calloc)(size_t n, size_t size);
-    void *(*realloc)(void *block, size_t size);
-    void *(*memalign)(size_t alignment, size_t size);
-    void (*free)(void *block);
-    size_t (*usable_size)(void *block);
-    void *(*operator_new)(size_t size);
-    void *(*operator_new_aligned)(size_t size, size_t alignment);
-} next;
+static struct frame_next next; /* found once; whoever comes second finds the same */
 
 static char early[8192] __attribute__((aligned(16)));
 static size_t early_used;
@@ -65,27 +54,22 @@ static void *take_early(size_t size, size_t alignment)
 
 static COLD void bind_slow(void)
 {
+    struct frame_next found = {0};
     is_binding = true;
-    *(void **)&next.calloc = dlsym(RTLD_NEXT, "calloc");
-    *(void **)&next.realloc = dlsym(RTLD_NEXT, "realloc");
-    *(void **)&next.memalign = dlsym(RTLD_NEXT, "memalign");
-    *(void **)&next.free = dlsym(RTLD_NEXT, "free");
-    *(void **)&next.usable_size = dlsym(RTLD_NEXT, "malloc_usable_size");
-    *(void **)&next.operator_new = dlsym(RTLD_NEXT, "_Znwm"); /* none in a program in C */
-    *(void **)&next.operator_new_aligned = dlsym(RTLD_NEXT, "_ZnwmSt11align_val_t");
-    void *last = dlsym(RTLD_NEXT, "malloc");
+    frame_next_find(&found);
     is_binding = false;
-    if (last == NULL || next.free == NULL || next.memalign == NULL) {
+    if (found.malloc == NULL || found.free == NULL || found.memalign == NULL) {
         static const char message[] =
             "ration: libration-frame.a found no malloc behind its own; it serves programs that are "
-            "linked dynamically\n";
+            "linked dynamically (libration-frame-static.a brings its own)\n";
         if (write(2, message, sizeof message - 1) >= 0)
             abort();
         abort();
     }
-    void *(*found)(size_t);
-    memcpy(&found, &last, sizeof found);
-    atomic_store_release(&next.malloc, found); /* pairs with is_bound */
+    void *(*last)(size_t) = found.malloc;
+    found.malloc = NULL;
+    next = found;
+    atomic_store_release(&next.malloc, last); /* pairs with is_bound */
 }
 
 /* False only while this thread is looking for the next functions. */
