@@ -160,6 +160,33 @@ static void a_space_adds_up_its_three_parts(void **state)
     space_close(&space);
 }
 
+static void a_mapping_grows_by_moving_and_never_counts_twice(void **state)
+{
+    (void)state;
+    enum { page = space_page_bytes };
+    struct space space;
+    assert_int_equal(space_open(&space, limit), 0);
+    char *first = space_map(&space, page);
+    char *second = space_map(&space, page);
+    memset(first, 1, page);
+    char *moved = space_remap(&space, first, 2 * page); /* the second is in its way */
+    assert_true(moved > second);
+    assert_int_equal(moved[page - 1], 1);
+    assert_int_equal(moved[page], 0);
+    assert_false(space_holds(&space, first, 1));
+    assert_int_equal(space_bytes(&space), 3 * page);
+    assert_int_equal(space.peak_bytes, 3 * page);
+    assert_ptr_equal(space_remap(&space, moved, 3 * page), moved); /* nothing is in its way */
+    assert_int_equal(moved[2 * page], 0);
+    assert_ptr_equal(space_remap(&space, moved, page), moved);
+    assert_int_equal(space_bytes(&space), 2 * page);
+    assert_ptr_equal(space_remap(&space, moved, 2 * page), moved);
+    assert_int_equal(moved[page], 0); /* what was given back is zero */
+    assert_null(space_remap(&space, moved, 2 * limit));
+    assert_int_equal(space_bytes(&space), 3 * page);
+    space_close(&space);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -173,6 +200,7 @@ int main(void)
         cmocka_unit_test(the_peak_never_falls),
         cmocka_unit_test(a_break_of_one_byte),
         cmocka_unit_test(a_space_adds_up_its_three_parts),
+        cmocka_unit_test(a_mapping_grows_by_moving_and_never_counts_twice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

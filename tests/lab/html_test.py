@@ -73,15 +73,19 @@ seen.faster = Number(document.getElementById("speed").value);
 
 /* The search: every look is numbered above the strip. */
 let most_looks = 0;
+const judged = [];
 press("Home");
 for (let i = 0; i < Number(document.body.dataset.total); i++) {
   press("ArrowRight");
   for (let k = 0; k < strategies.length; k++) {
     const numbers = [...strip(k).querySelectorAll(":scope > text")].map(t => Number(t.textContent));
     most_looks = Math.max(most_looks, numbers.length, ...numbers);
+    const words = document.querySelector(`#panel-${k} .event`).textContent;
+    if (words.startsWith("look")) judged.push(words);
   }
 }
 seen.most_looks = most_looks;
+seen.judged = judged;
 
 press("Home"); press(" ");
 seen.playing = [document.getElementById("play").textContent, document.getElementById("play").getAttribute("aria-pressed")];
@@ -161,6 +165,9 @@ def check_drawing(checks, seen):
     checks.that(sum(", free" in s for s in states) >= 1, f"and a free one: {states}")
     checks.that(seen["nodes"] >= 1, "the free list is drawn")
     checks.that(seen["most_looks"] >= 2, "a search draws its numbered looks")
+    verdicts = [re.search(r"has (\d+) bytes, (too few|enough) for (\d+)", words) for words in seen["judged"]]
+    checks.that(verdicts and all(verdicts) and {v[2] for v in verdicts} == {"too few", "enough"} and
+                all((int(v[1]) >= int(v[3])) == (v[2] == "enough") for v in verdicts), f"each look is judged: {seen['judged']}")
 
 
 def check_playing(checks, seen):

@@ -4,6 +4,9 @@
  * and runs are made of grains of 64 bytes, with best fit over sizes of free runs and immediate
  * merging, so that an empty slab serves any other class.
  *
+ * Blocks of 128 KiB and more are mappings of their own, which grow by moving their pages: a large
+ * array that grows leaves no hole behind.
+ *
  * Nothing but payload is in the memory of a live block. Outside, and charged to the heap: two
  * bits per grain (run begins here; first or last grain of a live run) and a record per run.
  *
@@ -89,11 +92,23 @@ static void close_record(struct slab_heap *slab, struct record *record)
     free(record);
 }
 
+static bool is_mapped(const struct slab_heap *slab, const void *address)
+{
+    const struct brk *maps = &slab->engine.space->maps;
+    return (size_t)((const char *)address - maps->start) < maps->limit_bytes;
+}
+
+/* The number under which a record is found; of a mapping it is one that no run has. */
+static size_t grain_of(const struct slab_heap *slab, const void *address)
+{
+    return (size_t)((uintptr_t)address - (uintptr_t)slab->base) >> grain_shift;
+}
+
 /* The record of the run that holds `address`: back to the grain where a run begins. */
 static struct record *record_at(const struct slab_heap *slab, const void *address)
 {
-    size_t grain = (size_t)((const char *)address - slab->base) >> grain_shift;
-    while (!slab_has_bit(slab->begins, grain))
+    size_t grain = grain_of(slab, address);
+    while (!is_mapped(slab, address) && !slab_has_bit(slab->begins, grain))
         grain--;
     struct record *record = slab->buckets[bucket_of(slab, grain)];
     while (record->first_grain != grain)
@@ -181,8 +196,23 @@ static void *take_slot(struct slab_heap *slab, unsigned class)
     return slab_grain_address(slab, record->first_grain) + slot * class_bytes(class);
 }
 
+static size_t page_grains(size_t bytes)
+{
+    return align_up(bytes, space_page_bytes) >> grain_shift;
+}
+
+static void *take_mapping(struct slab_heap *slab, size_t size)
+{
+    void *block = space_map(slab->engine.space, size);
+    if (block != NULL)
+        open_record(slab, grain_of(slab, block), page_grains(size), large_class);
+    return block;
+}
+
 static void *take_large(struct slab_heap *slab, size_t size, size_t alignment)
 {
+    if (size >= least_mapped && alignment <= space_page_bytes)
+        return take_mapping(slab, size);
     const size_t grains = (size >> grain_shift) + ((size & (grain_bytes - 1)) != 0);
     const size_t first = runs_take(slab, grains, alignment > grain_bytes ? alignment : grain_bytes);
     if (first == SIZE_MAX)
@@ -236,11 +266,14 @@ static void slab_free(struct ration_heap *heap, void *block)
     const size_t usable = slot_bytes(record);
     engine_begin(&slab->engine);
     engine_event(&slab->engine, RATION_EVENT_RELEASE, 0, block, NULL, usable);
-    if (record->class == large_class) {
-        runs_give(slab, record->first_grain, record->n_grains);
-        close_record(slab, record);
-    } else {
+    if (record->class != large_class) {
         give_slot(slab, record, block);
+    } else {
+        if (is_mapped(slab, block))
+            space_unmap(slab->engine.space, block);
+        else
+            runs_give(slab, record->first_grain, record->n_grains);
+        close_record(slab, record);
     }
     engine_end_free(&slab->engine, usable);
 }
@@ -293,6 +326,8 @@ static void *slab_try_resize(struct ration_heap *heap, void *block, size_t size)
     const size_t before = slot_bytes(record);
     if (record->class != large_class)
         return size <= before && class_for(size) + 4 > record->class ? block : NULL;
+    if (is_mapped(slab, block)) /* growing may move it: slab_resize */
+        return size <= before && size > before / 2 ? block : NULL;
     if (size <= most_small || size > slab->engine.space->limit_bytes)
         return NULL;
     const size_t grains = (size >> grain_shift) + ((size & (grain_bytes - 1)) != 0);
@@ -304,6 +339,24 @@ static void *slab_try_resize(struct ration_heap *heap, void *block, size_t size)
     slab->engine.stats.live_usable_bytes += slot_bytes(record) - before;
     engine_event(&slab->engine, RATION_EVENT_RESIZE, 0, block, NULL, slot_bytes(record));
     return block;
+}
+
+static void *slab_resize(struct ration_heap *heap, void *block, size_t size)
+{
+    struct slab_heap *slab = slab_of(heap);
+    if (!is_mapped(slab, block) || size < least_mapped)
+        return engine_resize(heap, block, size);
+    struct record *record = record_at(slab, block);
+    const size_t before = slot_bytes(record);
+    engine_begin(&slab->engine);
+    void *moved = space_remap(slab->engine.space, block, size);
+    if (moved == NULL)
+        return NULL;
+    close_record(slab, record);
+    record = open_record(slab, grain_of(slab, moved), page_grains(size), large_class);
+    slab->engine.stats.live_usable_bytes += slot_bytes(record) - before;
+    engine_event(&slab->engine, RATION_EVENT_RESIZE, 0, moved, NULL, slot_bytes(record));
+    return moved;
 }
 
 /* ---- walk -------------------------------------------------------------------------------- */
@@ -343,6 +396,10 @@ static int slab_walk(const struct ration_heap *heap, ration_walk_fn *visit, void
             grain += n_grains;
         }
     }
+    const struct space *space = slab->engine.space;
+    for (size_t i = 0; i < space->n_mappings && ended == 0; i++)
+        ended = engine_visit(visit, context, space->maps.start + space->mappings[i].offset,
+                             space->mappings[i].bytes, 0, RATION_BLOCK_LIVE);
     return ended;
 }
 
@@ -365,7 +422,7 @@ static int slab_open(struct lab_heap *lab, const struct lab_choices *choices,
 {
     static const struct ration_heap_ops ops = {.kind = "slab",
                                                .alloc = slab_alloc,
-                                               .resize = engine_resize,
+                                               .resize = slab_resize,
                                                .try_resize = slab_try_resize,
                                                .free = slab_free,
                                                .owns = engine_owns,

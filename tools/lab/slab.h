@@ -18,6 +18,7 @@ enum {
     least_slab_bytes = 512,     /* below that, records would cost too much */
     n_exact = 64,               /* lists of free runs of exactly so many grains */
     n_lists = n_exact + 8 * 40, /* then 8 per doubling */
+    least_mapped = 128 * 1024,  /* from here on a block is a mapping of its own */
     record_bytes = 24,          /* what a record costs a real heap: start, class, count, bitmap */
 };
 

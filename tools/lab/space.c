@@ -57,17 +57,18 @@ static size_t find_gap(const struct space *space, size_t bytes, size_t *offset)
     return space->n_mappings;
 }
 
-void *space_map(struct space *space, size_t bytes)
+static size_t round_to_pages(size_t bytes)
 {
-    if (bytes > space->limit_bytes)
-        return NULL;
-    const size_t rounded = bytes == 0
-                               ? space_page_bytes
-                               : (bytes + space_page_bytes - 1) & ~(size_t)(space_page_bytes - 1);
+    return bytes == 0 ? space_page_bytes
+                      : (bytes + space_page_bytes - 1) & ~(size_t)(space_page_bytes - 1);
+}
+
+/* A new mapping; the caller counts it. NULL: there is no room. */
+static void *place_mapping(struct space *space, size_t rounded)
+{
     size_t offset;
     const size_t index = find_gap(space, rounded, &offset);
-    if (offset + rounded > space->limit_bytes ||
-        rounded > space->limit_bytes - brk_bytes(&space->brk) - space->mapped_bytes)
+    if (offset + rounded > space->limit_bytes)
         return NULL;
     if (space->n_mappings == space->mappings_capacity) {
         space->mappings_capacity = space->mappings_capacity > 0 ? 2 * space->mappings_capacity : 64;
@@ -78,10 +79,26 @@ void *space_map(struct space *space, size_t bytes)
             (space->n_mappings - index) * sizeof *space->mappings);
     space->mappings[index] = (struct space_mapping){.offset = offset, .bytes = rounded};
     space->n_mappings++;
+    return space->maps.start + offset;
+}
+
+static bool has_room_for(const struct space *space, size_t more)
+{
+    return more <= space->limit_bytes - brk_bytes(&space->brk) - space->mapped_bytes;
+}
+
+void *space_map(struct space *space, size_t bytes)
+{
+    if (bytes > space->limit_bytes)
+        return NULL;
+    const size_t rounded = round_to_pages(bytes);
+    void *address = has_room_for(space, rounded) ? place_mapping(space, rounded) : NULL;
+    if (address == NULL)
+        return NULL;
     space->mapped_bytes += rounded;
     space->n_system_calls++;
     note_peak(space);
-    return space->maps.start + offset;
+    return address;
 }
 
 static size_t find_mapping(const struct space *space, const void *address)
@@ -98,16 +115,54 @@ static size_t find_mapping(const struct space *space, const void *address)
     return low;
 }
 
-void space_unmap(struct space *space, void *address)
+/* The caller counts it. */
+static void remove_mapping(struct space *space, size_t index)
 {
-    const size_t index = find_mapping(space, address);
     const struct space_mapping gone = space->mappings[index];
     madvise(space->maps.start + gone.offset, gone.bytes, MADV_DONTNEED);
     space->n_mappings--;
     memmove(&space->mappings[index], &space->mappings[index + 1],
             (space->n_mappings - index) * sizeof *space->mappings);
-    space->mapped_bytes -= gone.bytes;
+}
+
+static size_t room_at(const struct space *space, size_t index)
+{
+    const size_t next =
+        index + 1 < space->n_mappings ? space->mappings[index + 1].offset : space->limit_bytes;
+    return next - space->mappings[index].offset;
+}
+
+void *space_remap(struct space *space, void *address, size_t bytes)
+{
+    if (bytes > space->limit_bytes)
+        return NULL;
+    struct space_mapping *mapping = &space->mappings[find_mapping(space, address)];
+    const size_t old = mapping->bytes, rounded = round_to_pages(bytes);
+    if (rounded > old && !has_room_for(space, rounded - old))
+        return NULL;
+    void *moved = address;
+    if (rounded <= room_at(space, (size_t)(mapping - space->mappings))) {
+        if (rounded < old)
+            madvise((char *)address + rounded, old - rounded, MADV_DONTNEED);
+        mapping->bytes = rounded;
+    } else if ((moved = place_mapping(space, rounded)) != NULL) {
+        memcpy(moved, address, old);
+        remove_mapping(space, find_mapping(space, address));
+    } else {
+        return NULL;
+    }
+    space->mapped_bytes += rounded - old;
     space->n_system_calls++;
+    note_peak(space);
+    return moved;
+}
+
+void space_unmap(struct space *space, void *address)
+{
+    const size_t index = find_mapping(space, address);
+    space->mapped_bytes -= space->mappings[index].bytes;
+    space->n_system_calls++;
+    remove_mapping(space, index);
 }
 
 void space_charge_table(struct space *space, intptr_t bytes)

@@ -47,6 +47,10 @@ void *space_move_break(struct space *space, intptr_t increment);
 
 /* Map `bytes` (rounded up to pages), at the lowest place; NULL when the limit is reached. */
 void *space_map(struct space *space, size_t bytes);
+/* Make what space_map returned `bytes` long (rounded up), by moving its pages if there is no room
+ * behind it: as mremap does, old and new never count both. Returns the address, or NULL when the
+ * limit is reached. */
+void *space_remap(struct space *space, void *address, size_t bytes);
 /* Unmap what space_map returned. */
 void space_unmap(struct space *space, void *address);
 
