@@ -1,6 +1,8 @@
 #include "conf/familiar.h"
 
+#include "base/fmt.h"
 #include "conf/conf.h"
+#include "os/os.h"
 
 #include <string.h>
 
@@ -9,6 +11,8 @@ enum {
     SCRIBBLE_FREED = 0x55,
     SCRIBBLE_NEW = 0xaa,
     NEVER = -1,
+    STACK_FRAMES = 16, /* deep enough to tell who asks, cheap enough to be left on */
+    ALL_CALLS = 31,    /* the words of `log` */
 };
 
 void familiar_perturb(int64_t n)
@@ -53,6 +57,18 @@ static void abort_on_error(int64_t n)
     conf.on_error = n != 0 ? ON_ERROR_ABORT : ON_ERROR_REPORT;
 }
 
+static void log_stacks(int64_t n)
+{
+    conf.stacks = n != 0 ? STACK_FRAMES : 0;
+}
+
+static void log_calls(int64_t n)
+{
+    conf.log = n != 0 ? ALL_CALLS : 0;
+}
+
+static void help(int64_t n);
+
 struct switch_row {
     const char *name;
     void (*set)(int64_t n);
@@ -71,6 +87,11 @@ static const struct switch_row variables[] = {
     {"MALLOC_GUARD", guard_edges},
     {"MallocErrorAbort", abort_on_error},
     {"MALLOC_ABORT_ON_ERROR", abort_on_error},
+    {"MallocStackLogging", log_stacks},
+    {"MallocStackLoggingNoCompact", log_stacks},
+    {"MALLOC_STACK_LOGGING", log_stacks},
+    {"MALLOC_VERBOSE", log_calls},
+    {"MallocHelp", help},
 };
 
 static const struct switch_row tunables[] = {
@@ -78,6 +99,29 @@ static const struct switch_row tunables[] = {
     {"glibc.malloc.check", familiar_check},
     {"glibc.malloc.perturb", familiar_perturb},
 };
+
+static void add_name(const char *name, const char *value, const char *doc, void *text)
+{
+    (void)value;
+    (void)doc;
+    text_add(text, " ");
+    text_add(text, name);
+}
+
+static void help(int64_t n)
+{
+    struct text t;
+    if (n == 0)
+        return;
+    text_clear(&t);
+    text_add(&t, "ration: MallocHelp: these variables are honoured:");
+    for (size_t i = 0; i < sizeof variables / sizeof *variables; i++)
+        add_name(variables[i].name, NULL, NULL, &t);
+    text_add(&t, "\nration: and RATION=KEY=VALUE,... with the keys");
+    conf_visit(add_name, &t);
+    text_add(&t, "; see ration(3)\n");
+    os->write_error(t.chars, t.used);
+}
 
 static unsigned digit_of(char c)
 {

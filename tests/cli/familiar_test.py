@@ -52,6 +52,12 @@ def check_errors(checks, ration, programs):
                                        ({"MALLOC_CHECK_": "1", "RATION": "on_error=ignore"}, 0, 1)):
         got, out, err = ration("run", "--", programs / "cli_frees_twice", environment=environment)
         checks.that(got == status and err.count("ration: double free") == lines, f"{environment}: {got} {err}")
+    got, _, err = ration("run", "--", programs / "cli_frees_twice", environment={"MallocStackLogging": "1"})
+    checks.that(got == -6 and ("main" in err or "cli_frees_twice" in err), f"stacks are recorded: {err}")
+    got, _, err = ration("run", "--", programs / "cli_plain", environment={"MALLOC_VERBOSE": "1"})
+    checks.that(got == 0 and "] malloc(100) = 0x" in err and "] free(0x" in err, f"calls are logged: {err}")
+    got, _, err = ration("run", "--", programs / "cli_plain", environment={"MallocHelp": "1"})
+    checks.that(got == 0 and " MallocScribble" in err and " on_error" in err, f"help: {err}")
     got, _, err = ration("run", "--stats", "--", programs / "cli_plain", environment={"MallocGuardEdges": "1"})
     checks.that(got == 0 and "ration: the heap" in err, f"MallocGuardEdges: {got}")
 

@@ -6,6 +6,7 @@ usage: look_test.py --ration FILE --programs DIR       exit 0 fine, 1 a check fa
 import json
 import os
 import pathlib
+import pty
 import shutil
 import subprocess
 import sys
@@ -185,6 +186,33 @@ def check_map_and_top(checks, ration, programs):
         checks.that(status == wanted and words in err and out == "", f"{arguments}: {status} {err!r}")
 
 
+def on_terminal(command, **variables):
+    """What a command writes when its output is a terminal."""
+    ours, theirs = pty.openpty()
+    env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM", "RATION", "LD_PRELOAD")}
+    with subprocess.Popen(list(map(str, command)), stdout=theirs, env={**env, "TERM": "xterm", **variables}) as process:
+        os.close(theirs)
+        text = b""
+        try:
+            while chunk := os.read(ours, 65536):
+                text += chunk
+        except OSError:             # the other side has closed
+            pass
+        process.wait()
+    os.close(ours)
+    return text.decode()
+
+
+def check_colours(checks, ration, programs):
+    plain = programs / "cli_plain"
+    for arguments in (("doctor", "--", plain), ("syscalls", "--", plain), ("compare", "-n", "1", "--", plain),
+                      ("leaks", "--", plain), ("top", "--once")):
+        command = [ration.path, *arguments]
+        checks.that("\033[" in on_terminal(command), f"{arguments}: colours on a terminal")
+        checks.that("\033[" not in on_terminal(command, NO_COLOR="1"), f"{arguments}: none with NO_COLOR")
+        checks.that("\033[" not in on_terminal(command, TERM="dumb"), f"{arguments}: none on a dumb terminal")
+
+
 def check_compare(checks, ration, programs):
     status, out, err = ration("compare", "--json", "-n", "3", "--", programs / "cli_plain")
     report = json.loads(out)
@@ -222,6 +250,7 @@ def main():
     check_explain(checks, ration)
     check_doctor_explains(checks, ration, arguments.programs)
     check_map_and_top(checks, ration, arguments.programs)
+    check_colours(checks, ration, arguments.programs)
     check_compare(checks, ration, arguments.programs)
     return checks.end()
 

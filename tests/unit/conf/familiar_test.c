@@ -86,6 +86,14 @@ static void test_others(void **state)
     assert_int_equal(conf.on_error, ON_ERROR_REPORT);
     read_one("MALLOC_ABORT_ON_ERROR=1");
     assert_int_equal(conf.on_error, ON_ERROR_ABORT);
+    read_one("MallocStackLogging=1");
+    assert_int_equal(conf.stacks, 16);
+    read_one("MallocStackLoggingNoCompact=0");
+    assert_int_equal(conf.stacks, 0);
+    read_one("MALLOC_VERBOSE=1");
+    int all = conf.log;
+    static const char words[] = "malloc+calloc+realloc+aligned+free";
+    assert_true(conf_set("log", 3, words, sizeof words - 1) && conf.log == all);
     read_one("MallocGuardEdges=1");
     assert_int_equal(conf.harden, HARDEN_FULL);
     read_one("MALLOC_GUARD=0");
@@ -95,6 +103,16 @@ static void test_others(void **state)
     read_one("GLIBC_TUNABLES=glibc.malloc.trim_threshold=-1");
     assert_int_equal(conf.purge_delay, -1);
     read_one("MALLOC_TRIM_THRESHOLD_=131072");
+    assert_memory_equal(&conf, &standard, sizeof conf);
+}
+
+static void test_help(void **state)
+{
+    (void)state;
+    read_one("MallocHelp=1");
+    assert_int_equal(fake.message_writes, 1);
+    assert_non_null(strstr(fake.message, " MALLOC_PERTURB_ "));
+    assert_non_null(strstr(fake.message, " purge_delay"));
     assert_memory_equal(&conf, &standard, sizeof conf);
 }
 
@@ -138,6 +156,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_perturb, setup),
         cmocka_unit_test_setup(test_others, setup),
+        cmocka_unit_test_setup(test_help, setup),
         cmocka_unit_test_setup(test_without_effect, setup),
         cmocka_unit_test_setup(test_who_wins, setup),
     };
