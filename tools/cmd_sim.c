@@ -36,6 +36,7 @@ enum key {
     key_first,
     key_library,
     key_strategies,
+    key_all,
     key_process,
 };
 
@@ -61,6 +62,7 @@ struct sim {
 static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "What to run:", 1},
     {"strategy", 's', "LIST", 0, "Names separated by commas, or `all` (default)", 1},
+    {"all", key_all, NULL, 0, "The same as --strategy=all", 1},
     {"strategies", key_strategies, NULL, 0, "List the strategies", 1},
     {"generate", key_generate, "NAME", 0,
      "Write the trace NAME to standard output; `list` lists them. As a TRACE, `gen:NAME` is the "
@@ -78,7 +80,8 @@ static const struct argp_option options[] = {
     {"min", key_min, "BYTES", 0, "Smallest block of buckets and buddy", 2},
     {"align", key_align, "BYTES", 0, "Alignment of payloads: 8 or 16 for the fit policies", 2},
     {"order", key_order, "ORDER", 0, "Order of free lists: lifo, address, size, implicit", 2},
-    {"coalesce", key_coalesce, "WHEN", 0, "Merge neighbours: immediate, deferred, never", 2},
+    {"coalesce", key_coalesce, "WHEN", 0, "Merge neighbours: immediate, deferred, never or none",
+     2},
     {"fit", key_fit, "FIT", 0, "Search of naive and zones: first, next, best, worst", 2},
     {"no-split", key_no_split, NULL, 0, "Hand out free blocks whole", 2},
     {NULL, 0, NULL, 0, "What to show:", 3},
@@ -177,7 +180,11 @@ static error_t parse_choice(int key, char *argument, struct argp_state *state, s
         sim->choices.order = argument;
         return 0;
     case key_coalesce:
-        sim->choices.coalesce = argument;
+        sim->choices.coalesce = strcmp(argument, "none") == 0 ? "never" : argument;
+        if (strcmp(argument, "immediate") != 0 && strcmp(argument, "deferred") != 0 &&
+            strcmp(sim->choices.coalesce, "never") != 0)
+            argp_error(state, "--coalesce expects immediate, deferred or never, not '%s'",
+                       argument);
         return 0;
     case key_fit:
         sim->choices.fit = argument;
@@ -227,6 +234,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     switch (key) {
     case 's':
         parse_strategies(state, sim, argument);
+        return 0;
+    case key_all:
+        add_all(state, sim);
         return 0;
     case key_strategies:
         sim->lists_strategies = true;

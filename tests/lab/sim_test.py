@@ -106,6 +106,12 @@ def check_table(checks, ration):
 
 
 def check_step(checks, ration):
+    status, out, _ = ration("sim", "--coalesce=none", "--strategy=first-fit", "--no-times", "gen:short")
+    checks.that(status == 0 and "skipped" not in out, f"none is another word for never\n{out}")
+    status, _, err = ration("sim", "--coalesce=sometimes", "gen:short")
+    checks.that(status == 2 and "'sometimes'" in err, f"an unknown coalescing is wrong usage\n{err}")
+    status, out, _ = ration("sim", "--all", "--no-times", "gen:short")
+    checks.that(status == 0 and "slab" in out and "implicit" in out, f"--all\n{out}")
     status, out, _ = ration("sim", "--strategy=buckets-range", "--heap=8", "--step", "gen:range5")
     checks.that(status == 0 and "split    @0       8 bytes into 5 and 3 @5" in out and
                 "link     @5       3 bytes into 1 to 4 at the front" in out and "merge    @0       with @5: 8 bytes" in out,
