@@ -109,23 +109,45 @@ static ALWAYS_INLINE void bin_set_mask(struct bin *bin, unsigned group, uint64_t
 
 /* The common cases of a refill: slots of the same group that were freed meanwhile, or those of the
  * next group that was offered before. Of these the ones close to the first; if they are few, all.
- */
+ * The slots' bits, or 0: the slow path's. */
+static ALWAYS_INLINE uint64_t bin_look(const struct bin *bin, unsigned *group)
+{
+    unsigned g = (unsigned)bin->group + bin->step;
+    if (UNLIKELY(g >= bin->stop))
+        return 0;
+    *group = g;
+    uint64_t mask =
+        zero_bytes(bin->slab->states + (size_t)g * GROUP_SLOTS, GROUP_SLOTS) & bin->offered;
+    if (UNLIKELY(mask == 0))
+        return 0;
+    uint64_t near = mask & (bin->window << lowest_bit_wide(mask));
+    if (UNLIKELY(!has_four_bits(near)))
+        return bin->step == 0 ? 0 : mask;
+    if (near == 0)
+        __builtin_unreachable();
+    return near;
+}
+
 static ALWAYS_INLINE bool bin_refill(struct bin *bin)
 {
-    unsigned group = (unsigned)bin->group + bin->step;
-    if (UNLIKELY(group >= bin->stop))
-        return false;
-    uint64_t mask =
-        zero_bytes(bin->slab->states + (size_t)group * GROUP_SLOTS, GROUP_SLOTS) & bin->offered;
-    if (UNLIKELY(mask == 0))
-        return false;
-    uint64_t near = mask & (bin->window << lowest_bit_wide(mask));
-    if (LIKELY(has_four_bits(near)))
-        mask = near;
-    else if (bin->step == 0)
-        return false;
-    bin_set_mask(bin, group, mask, false);
-    return true;
+    unsigned group;
+    uint64_t mask = bin_look(bin, &group);
+    if (mask != 0)
+        bin_set_mask(bin, group, mask, false);
+    return mask != 0;
+}
+
+/* Makes what bin_look found the bin's mask, and takes its lowest slot: what was computed need not be loaded again. */
+static ALWAYS_INLINE void *bin_set_mask_and_take(struct bin *bin, unsigned group, uint64_t mask)
+{
+    uint64_t slot = lowest_bit_wide(mask);
+    uint64_t first = (uint64_t)group * GROUP_SLOTS;
+    uint8_t *states = bin->slab->states + first;
+    uintptr_t base = bin->slab->base + first * bin->size;
+    uintptr_t address = base + slot * bin->size;
+    bin_set_mask(bin, group, mask & (mask - 1), false);
+    atomic_store_relaxed(&states[slot], SLOT_LIVE);
+    return (void *)address;
 }
 
 /* A cache for the calling thread, recycled or new; null if out of memory. */

@@ -16,7 +16,7 @@ enum {
     REWIND_SHARE =
         6, /* start again once this share of what was offered was freed since the start */
     FRESH_SLOTS = 12, /* taken at once though they lie on several fresh pages */
-    STRIDE = 8,       /* groups after which a pass looks back whether its last group is warm */
+    STRIDE = 12,       /* groups after which a pass looks back whether its last group is warm */
 };
 
 static uint64_t scan_group(const struct slab *s, unsigned group)

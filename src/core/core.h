@@ -6,7 +6,10 @@
 #include "base/compiler.h"
 
 /* Continuations of fast_path.h. */
-void *malloc_slow(size_t n) HIDDEN;
+struct bin;
+void *malloc_refill(size_t n, struct bin *bin) HIDDEN; /* the bin for n, whose mask is empty */
+void *malloc_large(size_t n) HIDDEN;                   /* n > SMALL_MAX */
+void *calloc_slow(size_t count, size_t size) HIDDEN;
 void free_slow(void *p, const char *function) HIDDEN;
 void free_event(void *p) HIDDEN;
 
@@ -15,7 +18,6 @@ void free_event(void *p) HIDDEN;
 void *malloc_quietly(size_t n, size_t align);
 void free_quietly(void *p, const char *function);
 
-void *core_calloc(size_t count, size_t size);
 void *core_realloc(void *p, size_t n, const char *function);
 
 /* `align` is a power of two. */

@@ -123,78 +123,37 @@ static NOINLINE void *malloc_slower(size_t n)
     return malloc_without_mask(n);
 }
 
-/* Calls nothing but in its last step, so that it saves no registers. */
-NOINLINE void *malloc_slow(size_t n)
+/* Calls nothing but in its last step, so that it saves few registers. */
+NOINLINE void *malloc_refill(size_t n, struct bin *bin)
 {
-    if (UNLIKELY(n > SMALL_MAX))
-        return take_large(n, 1, false, "malloc");
-    struct bin *bin = bin_for(my_cache, n);
-    OPAQUE(bin);
-    if (LIKELY(bin_refill(bin)))
-        return bin_take(bin);
-    return malloc_slower(n);
+    unsigned group;
+    uint64_t mask = bin_look(bin, &group);
+    if (UNLIKELY(mask == 0))
+        return malloc_slower(n);
+    return bin_set_mask_and_take(bin, group, mask);
 }
 
-typedef uint64_t grain __attribute__((vector_size(GRAIN), may_alias));
-
-/* Zeroes up to four grains by stores that overlap when there are fewer. */
-static ALWAYS_INLINE void zero_four_grains(char *p, size_t bytes)
+NOINLINE void *malloc_large(size_t n)
 {
-    size_t last = bytes - GRAIN;
-    size_t second = (bytes / 2) & ~(size_t)(GRAIN - 1);
-    *(grain *)(void *)p = (grain){0, 0};
-    *(grain *)(void *)(p + second) = (grain){0, 0};
-    *(grain *)(void *)(p + last - second) = (grain){0, 0};
-    *(grain *)(void *)(p + last) = (grain){0, 0};
+    return take_large(n, 1, false, "malloc");
 }
 
-/* Slots are whole grains: for short blocks this is quicker than finding out how memset would do it.
- */
-static ALWAYS_INLINE void *zero_slot(char *p, size_t bytes)
-{
-    if (bytes > 256)
-        return memset(p, 0, bytes);
-    for (size_t i = 0; i < bytes; i += GRAIN) {
-        OPAQUE(i); /* gcc would make it a string instruction, which takes long to start */
-        *(grain *)(void *)(p + i) = (grain){0, 0};
-    }
-    return p;
-}
-
-static NOINLINE void *calloc_slow(size_t n)
-{
-    if (UNLIKELY(my_cache == &hard_cache)) {
-        void *block = malloc_closed(n, 1, "calloc");
-        return block != NULL ? memset(block, 0, n) : NULL;
-    }
-    void *p = malloc_slow(n);
-    if (p == NULL)
-        return NULL;
-    /* The refill tells; a late thread's cache is not ours to ask, and its masks say nothing. */
-    return my_cache->bins[class_of(n)].is_zero ? p : memset(p, 0, n);
-}
-
-static ALWAYS_INLINE void *calloc_small(size_t n)
-{
-    struct bin *bin = bin_for(my_cache, n);
-    OPAQUE(bin);
-    if (UNLIKELY(bin->mask == 0))
-        return calloc_slow(n);
-    char *p = bin_take(bin);
-    size_t bytes = bin->size;
-    if (bytes <= 4 * GRAIN) { /* quicker done than asked whether it is needed */
-        zero_four_grains(p, bytes);
-        return p;
-    }
-    return bin->is_zero ? p : zero_slot(p, bytes);
-}
-
-void *core_calloc(size_t count, size_t size)
+NOINLINE void *calloc_slow(size_t count, size_t size)
 {
     size_t n;
     if (UNLIKELY(__builtin_mul_overflow(count, size, &n)))
         return out_of_memory();
-    return LIKELY(n <= SMALL_MAX) ? calloc_small(n) : take_large(n, 1, true, "calloc");
+    if (UNLIKELY(n > SMALL_MAX))
+        return take_large(n, 1, true, "calloc");
+    if (UNLIKELY(my_cache == &hard_cache)) {
+        void *block = malloc_closed(n, 1, "calloc");
+        return block != NULL ? memset(block, 0, n) : NULL;
+    }
+    void *p = malloc_refill(n, bin_for(my_cache, n));
+    if (p == NULL)
+        return NULL;
+    /* The refill tells; a late thread's cache is not ours to ask, and its masks say nothing. */
+    return my_cache->bins[class_of(n)].is_zero ? p : memset(p, 0, n);
 }
 
 void *core_aligned(size_t align, size_t n)

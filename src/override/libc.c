@@ -59,7 +59,7 @@ EXPORT void free(void *p)
 
 EXPORT void *calloc(size_t count, size_t size)
 {
-    return core_calloc(count, size);
+    return calloc_fast(count, size);
 }
 
 EXPORT void *realloc(void *p, size_t n)
@@ -248,7 +248,7 @@ EXPORT void *reallocf(void *p, size_t n)
 
 static void *regrow_zeroed(void *p, size_t old_bytes, size_t bytes)
 {
-    void *q = core_calloc(1, bytes);
+    void *q = calloc_fast(1, bytes);
     if (q == NULL)
         return NULL;
     memcpy(q, p, min_size(old_bytes, bytes));
@@ -263,7 +263,7 @@ EXPORT void *recallocarray(void *p, size_t old_count, size_t count, size_t size)
     size_t old_bytes;
     size_t bytes;
     if (p == NULL)
-        return core_calloc(count, size);
+        return calloc_fast(count, size);
     if (__builtin_mul_overflow(count, size, &bytes))
         return out_of_memory();
     if (__builtin_mul_overflow(old_count, size, &old_bytes))

@@ -45,10 +45,9 @@ unsigned shelf_ready_at(unsigned c)
     return share < 1 ? 1 : share > READY_AT_MOST ? READY_AT_MOST : share;
 }
 
-/* Files a slab that is on no list and not leased. Returns the bytes in its free slots. */
-static size_t file_locked(struct shelf *shelf, struct slab *s)
+/* Files a slab that is on no list and not leased, by what is known of its free slots. Returns the bytes in these. */
+static size_t file_counted_locked(struct shelf *shelf, struct slab *s, unsigned free_slots)
 {
-    unsigned free_slots = slab_count_free(s);
     size_t free_bytes = (size_t)free_slots * size_classes[s->class_index].size;
     unsigned ready_at = shelf_ready_at(s->class_index);
     if (free_slots == s->slots) {
@@ -69,6 +68,18 @@ static size_t file_locked(struct shelf *shelf, struct slab *s)
     atomic_store_relaxed(&s->till, (int32_t)min_size(live, share) - 1);
     list_append(&shelf->ready, s);
     return free_bytes;
+}
+
+static size_t file_locked(struct shelf *shelf, struct slab *s)
+{
+    return file_counted_locked(shelf, s, slab_count_free(s));
+}
+
+/* By its event a full slab has as many free slots as make it ready: they need not be counted, unless that is all. */
+static size_t file_ready_locked(struct shelf *shelf, struct slab *s)
+{
+    unsigned ready_at = shelf_ready_at(s->class_index);
+    return ready_at < s->slots ? file_counted_locked(shelf, s, ready_at) : file_locked(shelf, s);
 }
 
 /* Frees may have been miscounted by racing threads: look again at those who have waited longest. */
@@ -133,8 +144,9 @@ void shelf_return(struct slab *s)
 {
     struct shelf *shelf = &shelves[s->class_index];
     lock_take(&shelf->lock);
-    s->stamp_ms = (uint32_t)os->now_ms();
     file_locked(shelf, s);
+    if (s->place == SLAB_READY) /* a full one gets its stamp by the event that makes it ready */
+        s->stamp_ms = (uint32_t)os->now_ms();
     lock_drop(&shelf->lock);
 }
 
@@ -149,7 +161,8 @@ static size_t event_locked(struct shelf *shelf, struct slab *s)
         return 0;
     case SLAB_FULL:
         list_remove(&shelf->full, s);
-        break;
+        s->stamp_ms = (uint32_t)os->now_ms();
+        return file_ready_locked(shelf, s);
     case SLAB_READY:
         list_remove(&shelf->ready, s);
         break;

@@ -89,7 +89,7 @@ static void zeroed(void)
 {
     for (int round = 0; round < 2; round++) {
         for (size_t n = 1; n < 400000; n += n + 10) {
-            unsigned char *p = core_calloc(1, n);
+            unsigned char *p = calloc_fast(1, n);
             require_zero(p, n);
             keep(p, n, 16);
         }

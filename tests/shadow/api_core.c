@@ -11,6 +11,11 @@ static void *allocate(size_t n)
     return malloc_fast(n);
 }
 
+static void *allocate_zero(size_t count, size_t n)
+{
+    return calloc_fast(count, n);
+}
+
 static void *resize(void *p, size_t n)
 {
     return core_realloc(p, n, "realloc");
@@ -55,5 +60,5 @@ static void start(void)
         fake.refuse_maps = 1U << OS_MAP_EXACT;
 }
 
-const struct api api = {"the core", allocate,      core_calloc, resize, resize_array, core_aligned,
+const struct api api = {"the core", allocate,      allocate_zero, resize, resize_array, core_aligned,
                         release,    release_sized, usable,      trim,   heap_broken,  start};

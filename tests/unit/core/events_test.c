@@ -78,7 +78,7 @@ static void every_call(enum harden level)
         require_last(EVENT_MALLOC, p, n, "malloc");
         REQUIRE(my_cache == &hard_cache &&
                 (n >= SMALL_MAX || slab_is_guarded(slab_of((uintptr_t)p)))); /* E2 */
-        void *z = core_calloc(n, 1);
+        void *z = calloc_fast(n, 1);
         require_last(EVENT_MALLOC, z, n, "calloc");
         for (size_t k = 0; k < n; k++)
             REQUIRE(((char *)z)[k] == 0);
@@ -144,7 +144,7 @@ static void refused_and_failed(void *arg)
     free_fast(p + 16);
     free_fast(NULL);
     REQUIRE(core_realloc(p + 16, 10, "realloc") == NULL && n_told == 0);
-    REQUIRE(malloc_fast(SIZE_MAX) == NULL && core_calloc(SIZE_MAX, 2) == NULL && n_told == 0);
+    REQUIRE(malloc_fast(SIZE_MAX) == NULL && calloc_fast(SIZE_MAX, 2) == NULL && n_told == 0);
     REQUIRE(core_realloc(p, SIZE_MAX / 2, "realloc") == NULL && n_told == 2);
     REQUIRE(told[1].address == 0 && told[1].old_address == (uintptr_t)p && is_live((uintptr_t)p));
     free_fast(p);

@@ -98,12 +98,12 @@ static void allocate_late(void *block)
     REQUIRE(pattern_is(block, 200, 77));
     void *p = malloc_fast(200);
     REQUIRE(p != NULL);
-    unsigned char *zero = core_calloc(1, 300);
+    unsigned char *zero = calloc_fast(1, 300);
     for (int i = 0; i < 300; i++)
         REQUIRE(zero[i] == 0);
     memset(zero, 1, 300);
     free_fast(zero);
-    zero = core_calloc(1, 300);
+    zero = calloc_fast(1, 300);
     for (int i = 0; i < 300; i++)
         REQUIRE(zero[i] == 0);
     free_fast(zero);
@@ -156,7 +156,7 @@ static void late_without_memory(void *arg)
     fake.refuse |= ENTRY_BIT(ENTRY_PAGES_MAP);
     my_cache = &late_cache;
     REQUIRE(life_cache() == NULL);
-    REQUIRE(malloc_fast(10) == NULL && core_calloc(1, 10) == NULL && malloc_fast(100000) == NULL);
+    REQUIRE(malloc_fast(10) == NULL && calloc_fast(1, 10) == NULL && malloc_fast(100000) == NULL);
     fake.refuse = 0;
     free_fast(malloc_fast(10));
 }

@@ -37,7 +37,7 @@ static void calloc_anything(void *arg)
                                                   : chance_below(&chance, 3000);
         free_fast(live[i]);
         size_t parts = 1 + chance_below(&chance, 9);
-        live[i] = core_calloc(parts, n / parts);
+        live[i] = calloc_fast(parts, n / parts);
         n = n / parts * parts;
         REQUIRE(live[i] != NULL && is_zero(live[i], n));
         memset(live[i], 0xff, core_usable(live[i], "malloc_usable_size"));
@@ -70,16 +70,16 @@ static void ask_too_much(void *arg)
     pattern_write(old, 100, 1);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         require_refused(malloc_fast(sizes[i]));
-        require_refused(core_calloc(sizes[i], 1));
-        require_refused(core_calloc(1, sizes[i]));
-        require_refused(core_calloc(sizes[i], 16)); /* overflows */
+        require_refused(calloc_fast(sizes[i], 1));
+        require_refused(calloc_fast(1, sizes[i]));
+        require_refused(calloc_fast(sizes[i], 16)); /* overflows */
         require_refused(core_aligned(64, sizes[i]));
         require_refused(core_aligned(4096, sizes[i]));
         require_refused(core_aligned((size_t)1 << 30, sizes[i]));
         require_refused(core_realloc(old, sizes[i], "realloc"));
     }
     require_refused(core_aligned((size_t)1 << 63, 1));
-    require_refused(core_calloc((size_t)1 << 32, (size_t)1 << 32));
+    require_refused(calloc_fast((size_t)1 << 32, (size_t)1 << 32));
     REQUIRE(pattern_is(old, 100, 1) && heap_live_blocks() == 1);
     REQUIRE_SOUND();
 }
@@ -151,13 +151,13 @@ static void without_memory(void *arg)
     errno = 0;
     require_refused(malloc_fast(1));
     require_refused(malloc_fast(1 << 20));
-    require_refused(core_calloc(3, 5));
-    require_refused(core_calloc(3, 1 << 20));
+    require_refused(calloc_fast(3, 5));
+    require_refused(calloc_fast(3, 1 << 20));
     require_refused(core_aligned(4096, 4096));
     require_refused(core_aligned(1 << 20, 1 << 20));
     require_refused(core_realloc(NULL, 10, "realloc"));
     fake.refuse = 0;
-    void *p = core_calloc(3, 5);
+    void *p = calloc_fast(3, 5);
     REQUIRE(p != NULL && errno == 0);
     fake.refuse |= ENTRY_BIT(ENTRY_PAGES_MAP);
     size_t n = 0;

@@ -151,7 +151,7 @@ static void refuse_purges(void *arg)
     require_kept();
     fake_os_fail(0, 0, false);
     for (size_t i = 0; i < BLOCKS / 4; i++) { /* what was not purged is not taken for zero */
-        const unsigned char *p = core_calloc(1, SIZE);
+        const unsigned char *p = calloc_fast(1, SIZE);
         for (size_t k = 0; k < SIZE; k++)
             REQUIRE(p[k] == 0);
     }
@@ -180,7 +180,7 @@ static void use_again(void *arg)
         for (size_t i = 0; i < BLOCKS; i++) {
             if (is_kept(i / 8))
                 continue;
-            blocks[i] = core_calloc(1, SIZE);
+            blocks[i] = calloc_fast(1, SIZE);
             for (size_t k = 0; k < SIZE; k++)
                 REQUIRE(blocks[i][k] == 0);
             memset(blocks[i], 0xff, SIZE);
