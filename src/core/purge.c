@@ -2,6 +2,7 @@
 
 #include "base/bits.h"
 #include "conf/conf.h"
+#include "os/limit.h"
 #include "os/lock.h"
 #include "os/pages.h"
 #include "slab/shelf.h"
@@ -22,6 +23,7 @@ static struct {
     struct lock pass_lock;
     uint32_t passes;
     uint64_t last_pass_ms;
+    uint32_t near_limit;     /* 1: the control group's memory was near its limit at the last pass */
     size_t noted;            /* hint: bytes freed since the last pass began */
     uint32_t helper_alive;   /* 1 from before its start until the kernel has removed it */
     uint32_t helper_serving; /* 1 while it will look at `noted` once more before it goes */
@@ -97,10 +99,15 @@ static size_t purge_runs(const struct pass *pass)
     return pages << page_shift;
 }
 
-/* *noted: what was freed since the last pass began; each note is counted once, or twice, never lost. */
+/* Near the limit of the control group everything free goes back, however young: the kernel would otherwise swap or kill.
+ * *noted: what was freed since the last pass began; each note is counted once, or twice, never lost. */
 static size_t purge_pass(uint64_t age_ms, size_t *noted)
 {
     uint64_t now = os->now_ms();
+    uint32_t near_limit = limit_is_near();
+    atomic_store_relaxed(&purge.near_limit, near_limit);
+    if (near_limit != 0)
+        age_ms = 0;
     struct pass pass = {.now_ms = now, .age_ms = age_ms};
     uint32_t number = atomic_add_relaxed(&purge.passes, 1) + 1;
     pass.shelf = (struct shelf_pass){
@@ -136,7 +143,8 @@ static void helper_main(void *unused)
     uint32_t never_woken = 0;
     for (;;) {
         int delay = conf.purge_delay > 1 ? conf.purge_delay : 2;
-        os->wait(&never_woken, 0, delay / 2);
+        bool near_limit = atomic_load_relaxed(&purge.near_limit) != 0;
+        os->wait(&never_woken, 0, near_limit ? (delay + 15) / 16 : delay / 2);
         size_t noted;
         size_t given_back = purge_pass((uint64_t)delay, &noted);
         if (!helper_is_done(&quiet, noted, given_back))
@@ -192,7 +200,7 @@ void purge_note(size_t bytes)
 
 void purge_growth_slow(void)
 {
-    size_t pages = span_take_excess();
+    size_t pages = span_take_excess(atomic_load_relaxed(&purge.near_limit) != 0);
     if (pages == 0 || conf.purge_delay < 0 || !lock_try_take(&purge.pass_lock))
         return;
     span_purge(os->now_ms(), 0, pages);

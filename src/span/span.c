@@ -373,11 +373,11 @@ size_t span_purge(uint64_t now_ms, uint64_t age_ms, size_t max_pages)
     return pages;
 }
 
-size_t span_take_excess(void)
+size_t span_take_excess(bool all)
 {
     lock_take(&span.lock);
     size_t in_use = span.pages[RUN_SLAB] + span.pages[RUN_LARGE];
-    size_t allowed = max_size(in_use / DIRTY_SHARE, pages_for(MIB(1)));
+    size_t allowed = all ? 0 : max_size(in_use / DIRTY_SHARE, pages_for(MIB(1)));
     size_t dirty = span.pages[RUN_DIRTY];
     size_t excess = dirty > allowed ? min_size(dirty - allowed, span_grown_pages) : 0;
     atomic_store_relaxed(&span_grown_pages, (size_t)0);

@@ -85,8 +85,8 @@ extern size_t span_grown_pages HIDDEN;
 
 /* Growth while many pages lie dirty means that they lie in pieces too short to be used. Returns how many dirty pages
  * should be purged to make up for the growth, and forgets it: never more than it was, and never so many that less than
- * a third of what is in use, or 1 MiB, stays dirty for reuse. */
-size_t span_take_excess(void);
+ * a third of what is in use, or 1 MiB, stays dirty for reuse; `all`: memory is short, and none need stay. */
+size_t span_take_excess(bool all);
 
 size_t span_dirty_bytes(void);
 void span_count(struct span_counts *counts);

@@ -246,13 +246,25 @@ static bool fake_helper_start(void (*entry)(void *), void *arg, void *stack, siz
     return fake.capture_helper || os_linux.helper_start(entry, arg, stack, stack_bytes, alive);
 }
 
+static const char *text_of(const char *path)
+{
+    if (fake.file_path != NULL && strcmp(path, fake.file_path) == 0)
+        return fake.file_text;
+    for (int i = 0; i < FAKE_FILES_MAX; i++) {
+        if (fake.files[i].path != NULL && strcmp(path, fake.files[i].path) == 0)
+            return fake.files[i].text;
+    }
+    return NULL;
+}
+
 static int64_t fake_read_file(const char *path, char *buffer, size_t n)
 {
-    if (fails(ENTRY_READ_FILE) || fake.file_path == NULL || strcmp(path, fake.file_path) != 0)
+    const char *text = text_of(path);
+    if (fails(ENTRY_READ_FILE) || text == NULL)
         return -1;
-    size_t have = strlen(fake.file_text);
+    size_t have = strlen(text);
     have = have < n ? have : n;
-    memcpy(buffer, fake.file_text, have);
+    memcpy(buffer, text, have);
     return (int64_t)have;
 }
 

@@ -44,7 +44,7 @@ enum os_entry {
      ENTRY_BIT(ENTRY_PAGES_MOVE) |                                  \
      ENTRY_BIT(ENTRY_PAGES_GUARD) | ENTRY_BIT(ENTRY_PAGES_UNGUARD) | ENTRY_BIT(ENTRY_HELPER_START) | ENTRY_BIT(ENTRY_READ_FILE))
 
-enum { FAKE_MESSAGE_CHARS = 8192, FAKE_PURGED_MAX = 4096 };
+enum { FAKE_MESSAGE_CHARS = 8192, FAKE_PURGED_MAX = 4096, FAKE_FILES_MAX = 8 };
 
 struct fake_os {
     size_t page_bytes; /* what page_bytes() says; 0: the truth */
@@ -85,8 +85,12 @@ struct fake_os {
     const int *script; /* for on_wait */
     void (*on_wait)(uint32_t *word, uint32_t expected, int timeout_ms);
 
-    const char *file_path; /* read_file answers file_text for this path, and nothing else */
+    const char *file_path; /* read_file answers file_text for this path */
     const char *file_text;
+    struct fake_file { /* and these; no file else is there */
+        const char *path;
+        const char *text;
+    } files[FAKE_FILES_MAX];
 };
 enum { FAKE_ABORT_STATUS = 99 };
 

@@ -41,7 +41,7 @@ static void fill_all(void *arg)
         size_t n = sizes[i];
         unsigned char *p = malloc_fast(n);
         REQUIRE(all_are(p, 0, n, NEW));
-        unsigned char *zero = core_calloc(1, n);
+        unsigned char *zero = calloc_fast(1, n);
         REQUIRE(all_are(zero, 0, n, 0));
         memset(p, 1, n);
         size_t had = core_usable(p, "test");
@@ -50,7 +50,7 @@ static void fill_all(void *arg)
         size_t usable = core_usable(p, "test");
         free_fast(p);
         REQUIRE(all_are(p, 0, usable, FREED));    /* mapped still: nothing is purged */
-        unsigned char *again = core_calloc(1, n); /* over memory that was filled */
+        unsigned char *again = calloc_fast(1, n); /* over memory that was filled */
         REQUIRE(all_are(again, 0, n, 0));
         free_fast(zero);
         free_fast(again);

@@ -5,6 +5,7 @@
 #include "conf/conf.h"
 #include "core/core.h"
 #include "core/fast_path.h"
+#include "os/limit.h"
 #include "span/span.h"
 #include "support/heap.h"
 
@@ -117,6 +118,34 @@ static void test_never(void **state)
 {
     (void)state;
     require_in_child(give_back_never, NULL);
+}
+
+/* Everything, however young, once the control group is near its limit. */
+static void give_back_near_limit(void *arg)
+{
+    bool near = arg != NULL;
+    start(1000);
+    fake.files[0] = (struct fake_file){"/proc/self/cgroup", "0::/box\n"};
+    fake.files[1] = (struct fake_file){"/sys/fs/cgroup/box/memory.high", "100000000\n"};
+    fake.files[2] = (struct fake_file){"/sys/fs/cgroup/box/memory.stat", "anon 10000000\n"};
+    limit_forget();
+    allocate();
+    purge_note(MIB(100)); /* a pass */
+    fake.now_ms += 1000;
+    if (near)
+        fake.files[2].text = "anon 90000000\n";
+    fake_os_clear();
+    free_most();
+    purge_note(MIB(100)); /* another; what was freed just now is too young for it */
+    REQUIRE((fake.purged_count > 0) == near);
+    require_kept();
+}
+
+static void test_near_limit(void **state)
+{
+    (void)state;
+    require_in_child(give_back_near_limit, NULL);
+    require_in_child(give_back_near_limit, (void *)1);
 }
 
 static void give_back_at_once(void *arg)
@@ -310,10 +339,11 @@ static void test_without_helper(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_by_age),    cmocka_unit_test(test_never),
-        cmocka_unit_test(test_at_once),   cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_use_again), cmocka_unit_test(test_idle),
-        cmocka_unit_test(test_free_late), cmocka_unit_test(test_without_helper),
+        cmocka_unit_test(test_by_age),         cmocka_unit_test(test_never),
+        cmocka_unit_test(test_near_limit),     cmocka_unit_test(test_at_once),
+        cmocka_unit_test(test_refused),        cmocka_unit_test(test_use_again),
+        cmocka_unit_test(test_idle),           cmocka_unit_test(test_free_late),
+        cmocka_unit_test(test_without_helper),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

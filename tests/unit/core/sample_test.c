@@ -74,7 +74,7 @@ static void promises(void *arg)
         for (size_t i = 0; i < n; i++)
             REQUIRE(p[i] == 0x5a);
         core_free_sized(p, n + 100, 0, "free_sized");
-        char *zero = core_calloc(1, n);
+        char *zero = calloc_fast(1, n);
         for (size_t i = 0; i < n; i++)
             REQUIRE(zero[i] == 0);
         memset(zero, 0x5a, n);

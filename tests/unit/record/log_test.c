@@ -57,7 +57,7 @@ static void every_call(void *arg)
     require_lines("[#] reallocarray(#, #) = 0x0\n");
     free_fast(p);
     void *a = core_aligned(64, 10);
-    void *z = core_calloc(3, 5);
+    void *z = calloc_fast(3, 5);
     core_free_sized(a, 10, 64, "free_aligned_sized");
     require_lines("[#] free(#)\n[#] aligned_alloc(10) = #\n[#] calloc(15) = #\n"
                   "[#] free_aligned_sized(#)\n");
@@ -68,7 +68,7 @@ static void chosen_calls(void *arg)
 {
     (void)arg;
     start(FREE);
-    free_fast(core_calloc(1, malloc_fast(10) != NULL));
+    free_fast(calloc_fast(1, malloc_fast(10) != NULL));
     require_lines("[#] free(#)\n");
 }
 
