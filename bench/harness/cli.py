@@ -19,6 +19,7 @@ import figures
 import report
 import rows as bench_rows
 import scatter
+import tables
 from allocators import BenchError
 
 BENCH = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -33,6 +34,12 @@ class Tools:
         self.workload = self.find(build, "workload")
         self.measure = self.find(build, "measure")
         self.micro = self.find(build, "micro")
+        self.latency = self.find(build, "latency")
+        self.scale = self.find(build, "scale")
+        self.stepcount = self.find(build, "stepcount")
+        self.startup = self.find(build, "startup")
+        self.manycore = self.find(build, "manycore")
+        self.empty = self.find(build, "libempty.so")
 
     @staticmethod
     def find(build, name):
@@ -57,17 +64,20 @@ def parse_arguments(arguments):
                         help="a few rows at small scale, about two minutes")
     parser.add_argument("--micro", action="store_true",
                         help="only the hot paths: ns per malloc+free pair (a full run has them too)")
+    parser.add_argument("--table", metavar="LIST", help="instead of the rows: "
+                        + ", ".join(tables.TABLES) + ", or all, separated by commas")
     parser.add_argument("--out", metavar="DIR", default=os.path.join(BENCH, "out"),
                         help="where the results go (bench/out)")
     parser.add_argument("--list", action="store_true", help="list rows and allocators, run nothing")
     parser.add_argument("--write-results", action="store_true",
-                        help="also write bench/RESULTS.md and bench/RESULTS.svg")
+                        help="also write bench/RESULTS.md and bench/RESULTS.svg, or bench/tables/")
     options = parser.parse_args(arguments)
     if options.rounds is not None and options.rounds < 1:
         parser.error("--rounds must be 1 or more")
     if options.scale is not None and not 0 < options.scale <= 100:
         parser.error("--scale must be above 0 and at most 100")
     options.scale = options.scale or (QUICK_SCALE if options.quick else 1.0)
+    options.rounds_asked = options.rounds
     options.rounds = options.rounds or (
         MICRO_ROUNDS if options.micro else QUICK_ROUNDS if options.quick else ROUNDS)
     options.command = "bench/run " + " ".join(shlex.quote(a) for a in arguments)
@@ -194,19 +204,24 @@ def describe(options, chosen, load_before):
     ]
 
 
+def write_all(targets):
+    """(directory, file name, text): those with a text are written."""
+    for directory, name, text in targets:
+        if text:
+            os.makedirs(directory, exist_ok=True)
+            with open(os.path.join(directory, name), "w") as file:
+                file.write(text)
+            say(f"written: {os.path.join(directory, name)}")
+
+
 def write_files(options, page, picture, raw):
-    os.makedirs(options.out, exist_ok=True)
     stem = "micro" if options.micro else "results"
     targets = [(options.out, stem + ".md", page), (options.out, stem + ".json", raw),
                (options.out, "results.svg", picture)]
     if options.write_results:
         targets += [(BENCH, "RESULTS.md", page.replace("(results.svg)", "(RESULTS.svg)")),
                     (BENCH, "RESULTS.svg", picture)]
-    for directory, name, text in targets:
-        if text:
-            with open(os.path.join(directory, name), "w") as file:
-                file.write(text)
-            say(f"written: {os.path.join(directory, name)}")
+    write_all(targets)
 
 
 def print_lists(known, found, notes):
@@ -220,6 +235,23 @@ def print_lists(known, found, notes):
         say(f"  {note}")
 
 
+def run_table(name, options, chosen, tools):
+    """Measures one table and writes its page, its samples and its picture."""
+    measure, rounds = tables.TABLES[name]
+    options.rounds = options.rounds_asked or rounds
+    load_before = f"{os.getloadavg()[0]:.2f}"
+    context = tables.Context(chosen, tools, options.rounds, say)
+    page = measure(context)
+    text = tables.write_page(page, name, describe(options, chosen, load_before), context.failures)
+    targets = [(options.out, name + ".md", text), (options.out, name + ".svg", page.picture),
+               (options.out, name + ".json", json.dumps(page.raw, indent=1))]
+    if options.write_results:
+        kept = os.path.join(BENCH, "tables")
+        targets += [(kept, name + ".md", text), (kept, name + ".svg", page.picture)]
+    write_all(targets)
+    say("\n" + text)
+
+
 def run_bench(options):
     tools = Tools(options.build)
     found, notes = allocators.find_all(options.build, os.environ.get("PEERS", ""))
@@ -230,6 +262,11 @@ def run_bench(options):
     chosen = allocators.choose(found, options.allocators, options.build)
     for note in notes:
         say(note)
+    if options.table:
+        with tempfile.TemporaryDirectory(prefix="ration-bench-") as tools.scratch:
+            for name in tables.choose(options.table):
+                run_table(name, options, chosen, tools)
+        return 0
     load_before = f"{os.getloadavg()[0]:.2f}"
     rows, samples, micro, interrupted = [], {}, {}, ""
     if options.micro or not options.rows:

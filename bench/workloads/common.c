@@ -107,7 +107,7 @@ void outcome_settle(struct outcome *outcome, unsigned idle_ms)
 
 void threads_run(unsigned n_threads, void *(*body)(void *), void *args, size_t stride)
 {
-    pthread_t threads[64];
+    pthread_t threads[256];
 
     if (n_threads > sizeof threads / sizeof *threads) {
         die("too many threads at once");
