@@ -133,6 +133,7 @@ static void in_a_child(void *arg)
     (void)arg;
     start(1);
     char *p = malloc_fast(100);
+    alarm(20); /* this process waits; the child has an alarm of its own, which a fork takes away */
     pid_t child = fork();
     REQUIRE(child >= 0);
     if (child == 0) {
