@@ -1,9 +1,9 @@
-/* ration leaks: run a program under libration and list the blocks that it lost, by size. Each
- * process tells at its end, by lines in a file in memory whose descriptor it inherits. */
+/* ration leaks: run a program under libration and list the blocks that it lost, by call site or by size. Each process tells
+ * at its end, by lines in a file in memory whose descriptor it inherits. */
 #include "command.h"
 #include "elf_facts.h"
-#include "json.h"
 #include "launch.h"
+#include "leak_report.h"
 #include <argp.h>
 #include <errno.h>
 #include <signal.h>
@@ -13,29 +13,40 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { key_json = 256, key_fail_over, most_sizes = 80 };
-
-struct size_lost {
-    size_t slot_bytes; /* 0: large blocks */
-    size_t blocks, bytes;
-};
+enum { key_json = 256, key_fail_over, key_suppressions, key_stacks, key_reachable };
 
 struct searching {
     char **program;
     size_t fail_over;
-    bool wants_json;
-    int report;
-    size_t processes, lost_blocks, lost_bytes, reachable_blocks, reachable_bytes;
-    struct size_lost sizes[most_sizes];
-    int n_sizes;
+    size_t stacks;
+    bool wants_json, wants_reachable;
+    int file;
+    struct suppressions suppressions;
+    struct leak_report report;
 };
 
 static const struct argp_option options[] = {
     {"fail-over", key_fail_over, "BYTES", 0,
      "End with status 1 only if more than BYTES are lost (default 0)", 0},
+    {"suppressions", key_suppressions, "FILE", 0,
+     "Pass over leaks that FILE names, by lines as LeakSanitizer reads them: leak:PATTERN", 0},
+    {"stacks", key_stacks, "N", 0,
+     "Record N callers of each allocation, at most 64 (default 16); 0: list by size only", 0},
+    {"reachable", key_reachable, NULL, 0, "List what is still reachable, too", 0},
     {"json", key_json, NULL, 0, "Print JSON; the program's own output goes to stderr", 0},
     {NULL, 0, NULL, 0, NULL, 0},
 };
+
+static void read_suppressions(struct searching *searching, const char *path,
+                              struct argp_state *state)
+{
+    const long line = suppressions_read(&searching->suppressions, path);
+    if (line < 0)
+        argp_failure(state, EXIT_USAGE, errno, "--suppressions: %s cannot be read", path);
+    if (line > 0)
+        argp_failure(state, EXIT_DAMAGED, 0,
+                     "%s:%ld: expected leak:PATTERN, or a comment that begins with #", path, line);
+}
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
@@ -49,6 +60,16 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
             argp_error(state, "--fail-over cannot be '%s', expected bytes, as in 0 or 64k",
                        argument);
         return 0;
+    case key_suppressions:
+        read_suppressions(searching, argument, state);
+        return 0;
+    case key_stacks:
+        if (parse_size(argument, &searching->stacks) != 0 || searching->stacks > 64)
+            argp_error(state, "--stacks cannot be '%s', expected a number from 0 to 64", argument);
+        return 0;
+    case key_reachable:
+        searching->wants_reachable = true;
+        return 0;
     default:
         return command_parse_program(key, state, &searching->program);
     }
@@ -58,10 +79,10 @@ static const struct argp argp = {
     options,
     parse_option,
     "-- PROGRAM [ARGUMENT...]",
-    "Run PROGRAM, and list by size the blocks to which no pointer leads any more when it ends, in "
-    "it "
-    "and in the processes that it starts.\v"
-    "  ration leaks --fail-over=64k -- ./server --selftest\n\n"
+    "Run PROGRAM, and list by call site the blocks to which no pointer leads any more when it "
+    "ends, in "
+    "it and in the processes that it starts.\v"
+    "  ration leaks --fail-over=64k --suppressions=known.txt -- ./server --selftest\n\n"
     "Any word that looks like a pointer into a block counts as one, so a lost block may be missed. "
     "A process that is killed, ends by _exit(), or goes on "
     "after PROGRAM has ended, is not searched.\n"
@@ -73,10 +94,12 @@ static const struct argp argp = {
 
 static void exec_program(const struct searching *searching, const char *path, const char *library)
 {
-    char number[16];
-    snprintf(number, sizeof number, "%d", searching->report);
+    char number[24];
+    snprintf(number, sizeof number, "%d", searching->file);
     launch_preload(library);
     launch_set("leaks", number);
+    snprintf(number, sizeof number, "%zu", searching->stacks);
+    launch_set("stacks", number);
     if (searching->wants_json)
         dup2(STDERR_FILENO, STDOUT_FILENO);
     signal(SIGINT, SIG_DFL);
@@ -104,93 +127,6 @@ static int run_program(const struct searching *searching, const char *path, cons
     return EXIT_FINE;
 }
 
-static void add_size(struct searching *searching, const struct size_lost *lost)
-{
-    int i = 0;
-    while (i < searching->n_sizes && searching->sizes[i].slot_bytes != lost->slot_bytes)
-        i++;
-    if (i == most_sizes)
-        return;
-    if (i == searching->n_sizes) {
-        searching->n_sizes++;
-        searching->sizes[i] = (struct size_lost){.slot_bytes = lost->slot_bytes};
-    }
-    searching->sizes[i].blocks += lost->blocks;
-    searching->sizes[i].bytes += lost->bytes;
-}
-
-/* The lines of all processes; one that is of another form is damage. */
-static int read_report(struct searching *searching)
-{
-    char line[256];
-    int damaged = 0;
-    lseek(searching->report, 0, SEEK_SET);
-    FILE *report = fdopen(searching->report, "r");
-    while (report != NULL && fgets(line, sizeof line, report) != NULL) {
-        size_t n[4];
-        struct size_lost lost;
-        if (sscanf(line, "process %*u %zu %zu %zu %zu", &n[0], &n[1], &n[2], &n[3]) == 4) {
-            searching->processes++;
-            searching->lost_blocks += n[0];
-            searching->lost_bytes += n[1];
-            searching->reachable_blocks += n[2];
-            searching->reachable_bytes += n[3];
-        } else if (sscanf(line, "lost %zu %zu %zu", &lost.slot_bytes, &lost.blocks, &lost.bytes) ==
-                   3) {
-            add_size(searching, &lost);
-        } else {
-            damaged = 1;
-        }
-    }
-    return damaged;
-}
-
-static int compare_lost(const void *a, const void *b)
-{
-    const struct size_lost *x = a, *y = b;
-    return (x->bytes < y->bytes) - (x->bytes > y->bytes);
-}
-
-static void print_text(const struct searching *s)
-{
-    const struct colours colours = colours_for_stdout();
-    printf("%s%zu blocks with %zu bytes are lost%s in %zu process%s; still reachable: %zu blocks, "
-           "%zu bytes\n",
-           s->lost_blocks > 0 ? colours.bad : colours.good, s->lost_blocks, s->lost_bytes,
-           colours.plain, s->processes, s->processes == 1 ? "" : "es", s->reachable_blocks,
-           s->reachable_bytes);
-    for (int i = 0; i < s->n_sizes; i++) {
-        printf("%12zu bytes in %8zu blocks ", s->sizes[i].bytes, s->sizes[i].blocks);
-        if (s->sizes[i].slot_bytes == 0)
-            puts("above 16384 bytes");
-        else
-            printf("of %zu bytes\n", s->sizes[i].slot_bytes);
-    }
-}
-
-static void print_json(const struct searching *s)
-{
-    struct json json;
-    json_begin(&json, stdout, false);
-    json_open_object(&json, NULL);
-    json_size(&json, "processes", s->processes);
-    json_size(&json, "lost_blocks", s->lost_blocks);
-    json_size(&json, "lost_bytes", s->lost_bytes);
-    json_size(&json, "reachable_blocks", s->reachable_blocks);
-    json_size(&json, "reachable_bytes", s->reachable_bytes);
-    json_open_array(&json, "sizes");
-    for (int i = 0; i < s->n_sizes; i++) {
-        json_open_object(&json, NULL);
-        json_size(&json, "slot_bytes", s->sizes[i].slot_bytes);
-        json_size(&json, "blocks", s->sizes[i].blocks);
-        json_size(&json, "bytes", s->sizes[i].bytes);
-        json_close_object(&json);
-    }
-    json_close_array(&json);
-    json_close_object(&json);
-    json_end(&json);
-}
-
 static int report_program(const char *path, int status)
 {
     if (WIFSIGNALED(status))
@@ -204,25 +140,31 @@ static int report_program(const char *path, int status)
 
 static int report_lost(struct searching *searching, const char *path)
 {
-    if (read_report(searching) != 0)
+    struct leak_report *report = &searching->report;
+    lseek(searching->file, 0, SEEK_SET);
+    FILE *from = fdopen(searching->file, "r");
+    if (from == NULL || !leak_report_read(report, from))
         command_fail("leaks", 0,
                      "the program wrote into the report (descriptor %d): counts may be "
                      "incomplete",
-                     searching->report);
-    if (searching->processes == 0)
+                     searching->file);
+    if (report->processes == 0)
         return command_fail(
             "leaks", EXIT_FINDING,
             "%s told nothing: it was killed, ended by _exit(), or closed descriptor "
             "%d",
-            path, searching->report);
-    qsort(searching->sizes, (size_t)searching->n_sizes, sizeof *searching->sizes, compare_lost);
-    (searching->wants_json ? print_json : print_text)(searching);
-    return searching->lost_bytes > searching->fail_over ? EXIT_FINDING : EXIT_FINE;
+            path, searching->file);
+    leak_report_settle(report, &searching->suppressions);
+    if (searching->wants_json)
+        leak_report_print_json(report);
+    else
+        leak_report_print(report, searching->wants_reachable);
+    return report->lost_bytes > searching->fail_over ? EXIT_FINDING : EXIT_FINE;
 }
 
 static int run_leaks(int argc, char **argv)
 {
-    static struct searching searching;
+    static struct searching searching = {.stacks = 16};
     char library[PATH_MAX], path[PATH_MAX];
     struct elf_facts facts;
     int program_status = 0;
@@ -237,8 +179,8 @@ static int run_leaks(int argc, char **argv)
     if (reason != NULL)
         return command_fail("leaks", EXIT_USAGE, "%s: %s; nothing could be searched", facts.path,
                             reason);
-    searching.report = memfd_create("ration-leaks", 0);
-    if (searching.report < 0)
+    searching.file = memfd_create("ration-leaks", 0);
+    if (searching.file < 0)
         return command_fail("leaks", EXIT_USAGE, "no file in memory: %s", strerror(errno));
     const int status = run_program(&searching, path, library, &program_status);
     if (status != EXIT_FINE)
@@ -250,7 +192,7 @@ static int run_leaks(int argc, char **argv)
 
 const struct command command_leaks = {
     .name = "leaks",
-    .what = "the blocks that a program lost, by size",
+    .what = "the blocks that a program lost, by call site",
     .argp = &argp,
     .run = run_leaks,
 };

@@ -152,6 +152,7 @@ static void look_for_leaks(void)
         leaks_print(&found, end_fd);
     else
         leaks_tell(&found, conf.leaks);
+    leaks_forget(&found);
 }
 
 __attribute__((destructor)) static void print_at_exit(void)

@@ -1,27 +1,43 @@
 #include "inspect/leaks.h"
 
 #include "area/records.h"
+#include "callers/sites.h"
 #include "inspect/proc.h"
 #include "inspect/walk.h"
 #include "inspect/writer.h"
 #include "os/syscall.h"
+#include "record/record.h"
 
+#include <fcntl.h>
 #include <string.h>
 
 enum {
     CHUNK_BYTES = 1 << 16, /* the largest page */
     NEW_BLOCKS = 4096,
+    MOST_SITES = 20, /* in a list for people */
 };
 
 struct block {
     uintptr_t start;
-    size_t bytes : 63;
+    size_t bytes : 61;
     size_t is_marked : 1;
+    size_t is_pointed : 1; /* lost, and a lost block points to it */
+    size_t is_owned : 1;   /* lost, and its owner is known */
+};
+
+/* What a pointer to a block does. */
+enum pass {
+    PASS_REACH, /* from the program's memory on: what is reached is not lost */
+    PASS_POINT, /* through lost blocks: which of them others point to */
+    PASS_OWN,   /* from one lost block on: what is reached is owned by it */
 };
 
 struct search {
     struct block *blocks; /* ascending */
-    uint32_t *pending;    /* marked, and not looked into yet */
+    uint32_t *pending;    /* reached, and not looked into yet */
+    uint32_t *owners;     /* of lost blocks */
+    enum pass pass;
+    size_t current; /* the block that is looked into in PASS_POINT, the owner in PASS_OWN */
     size_t n_blocks, n_pending, capacity;
     uintptr_t *words; /* CHUNK_BYTES */
     struct os_range table;
@@ -48,7 +64,8 @@ static bool map_table(struct search *s)
     size_t live = 0;
     walk_blocks(0, SIZE_MAX, count_block, &live);
     s->capacity = live + live / 8 + NEW_BLOCKS; /* other threads may go on */
-    size_t bytes = s->capacity * (sizeof *s->blocks + sizeof *s->pending) + CHUNK_BYTES;
+    size_t bytes =
+        s->capacity * (sizeof *s->blocks + sizeof *s->pending + sizeof *s->owners) + CHUNK_BYTES;
     bytes = align_up(bytes, os->page_bytes());
     char *table =
         s->capacity > UINT32_MAX ? NULL : pages_map(PAGES_LOOK, NULL, bytes, OS_MAP_ANYWHERE);
@@ -58,6 +75,7 @@ static bool map_table(struct search *s)
     s->words = (uintptr_t *)(void *)table;
     s->blocks = (struct block *)(void *)(table + CHUNK_BYTES);
     s->pending = (uint32_t *)(void *)(s->blocks + s->capacity);
+    s->owners = s->pending + s->capacity;
     return true;
 }
 
@@ -76,6 +94,27 @@ static size_t find_block(const struct search *s, uintptr_t address)
     return low < s->n_blocks && s->blocks[low].start <= address ? low : s->n_blocks;
 }
 
+/* A pointer to block k was found. */
+static void meet(struct search *s, size_t k)
+{
+    struct block *b = &s->blocks[k];
+    if (b->is_marked)
+        return;
+    if (s->pass == PASS_POINT) {
+        b->is_pointed |= k != s->current;
+        return;
+    }
+    if (s->pass == PASS_OWN) {
+        if (b->is_owned)
+            return;
+        b->is_owned = 1;
+        s->owners[k] = (uint32_t)s->current;
+    } else {
+        b->is_marked = 1;
+    }
+    s->pending[s->n_pending++] = (uint32_t)k;
+}
+
 static void mark_from(struct search *s, const uintptr_t *words, size_t n)
 {
     uintptr_t first = s->n_blocks > 0 ? s->blocks[0].start : 0;
@@ -86,10 +125,8 @@ static void mark_from(struct search *s, const uintptr_t *words, size_t n)
         if (words[i] - first >= bytes)
             continue;
         size_t k = find_block(s, words[i]);
-        if (k == s->n_blocks || s->blocks[k].is_marked)
-            continue;
-        s->blocks[k].is_marked = 1;
-        s->pending[s->n_pending++] = (uint32_t)k;
+        if (k < s->n_blocks)
+            meet(s, k);
     }
 }
 
@@ -175,12 +212,70 @@ static void add(struct leak_count *count, size_t bytes)
     count->bytes += bytes;
 }
 
+static void own_from(struct search *s, size_t k)
+{
+    s->current = k;
+    meet(s, k);
+    scan_blocks(s);
+}
+
+/* Which lost block leads to which: those that no other points to own what they reach; of a ring its first block does. */
+static void find_owners(struct search *s)
+{
+    s->pass = PASS_POINT;
+    for (size_t k = 0; k < s->n_blocks; k++) {
+        s->current = k;
+        if (!s->blocks[k].is_marked)
+            scan(s, s->blocks[k].start, s->blocks[k].start + s->blocks[k].bytes);
+    }
+    s->pass = PASS_OWN;
+    for (size_t k = 0; k < s->n_blocks; k++) {
+        if (!s->blocks[k].is_marked && !s->blocks[k].is_pointed)
+            own_from(s, k);
+    }
+    for (size_t k = 0; k < s->n_blocks; k++) {
+        if (!s->blocks[k].is_marked && !s->blocks[k].is_owned)
+            own_from(s, k);
+    }
+}
+
+static uint32_t site_at(uintptr_t start)
+{
+    struct block_facts facts;
+    return blocks_find(start, &facts) && facts.freed.thread == 0 ? facts.made.site
+                                                                 : (uint32_t)SITE_NONE;
+}
+
+/* With what the program asked for, where it is recorded. */
+static void add_site(const struct search *s, size_t k, size_t bytes, struct leak_sites *sites)
+{
+    const struct block *b = &s->blocks[k];
+    struct leak_site one = {.site = site_at(b->start), .blocks = 1, .bytes = bytes};
+    one.kind = b->is_marked ? LEAK_REACHABLE : s->owners[k] == k ? LEAK_LOST : LEAK_BELOW;
+    if (one.kind == LEAK_BELOW)
+        one.owner = site_at(s->blocks[s->owners[k]].start);
+    leak_sites_add(sites, &one);
+}
+
+static void find_sites(struct search *s, struct leaks *found)
+{
+    if (!record_is_on || !leak_sites_begin(&found->sites, s->n_blocks))
+        return;
+    find_owners(s);
+    for (size_t k = 0; k < s->n_blocks; k++) {
+        size_t asked = record_requested(s->blocks[k].start);
+        add_site(s, k, asked != SIZE_MAX ? asked : s->blocks[k].bytes, &found->sites);
+    }
+    leak_sites_sort(&found->sites);
+}
+
 static void count_found(const struct search *s, struct leaks *found)
 {
     *found = (struct leaks){.lost = {0, 0}};
     for (size_t i = 0; i < s->n_blocks; i++) {
         const struct block *b = &s->blocks[i];
-        add(b->is_marked ? &found->reachable : &found->lost, b->bytes);
+        size_t asked = record_requested(b->start);
+        add(b->is_marked ? &found->reachable : &found->lost, asked != SIZE_MAX ? asked : b->bytes);
         if (!b->is_marked)
             add(&found->lost_by_class[b->bytes <= SMALL_MAX ? class_of(b->bytes) : CLASS_COUNT],
                 b->bytes);
@@ -199,8 +294,10 @@ NOINLINE bool leaks_find(struct leaks *found)
     __builtin_unwind_init(); /* registers of the caller, into this frame */
     s.frame = (uintptr_t)__builtin_frame_address(0) - 256;
     bool ok = proc_visit_writable(scan_root, &s);
-    if (ok)
+    if (ok) {
         count_found(&s, found);
+        find_sites(&s, found);
+    }
     pages_unmap(PAGES_LOOK, s.table.start, s.table.bytes);
     return ok;
 }
@@ -220,6 +317,10 @@ static void print_for_people(struct writer *w, const struct leaks *found)
     writer_add(w, "\n  still reachable: ");
     add_count(w, &found->reachable);
     writer_add(w, "\n");
+    if (found->sites.sites != NULL) {
+        leak_sites_print(&found->sites, w, MOST_SITES);
+        return;
+    }
     for (unsigned c = 0; c <= CLASS_COUNT; c++) {
         const struct leak_count *count = &found->lost_by_class[c];
         if (count->blocks == 0)
@@ -267,7 +368,18 @@ void leaks_print(const struct leaks *found, int fd)
 void leaks_tell(const struct leaks *found, int fd)
 {
     struct writer w;
+    /* Of one process at a time: processes that share the descriptor share its place in the file. */
+    struct flock lock = {.l_type = F_WRLCK};
+    syscall6(SYS_fcntl, fd, F_SETLKW, (long)&lock, 0, 0, 0);
     writer_begin(&w, fd);
     print_for_command(&w, found);
+    leak_sites_tell(&found->sites, &w);
     writer_end(&w);
+    lock.l_type = F_UNLCK;
+    syscall6(SYS_fcntl, fd, F_SETLK, (long)&lock, 0, 0, 0);
+}
+
+void leaks_forget(struct leaks *found)
+{
+    leak_sites_end(&found->sites);
 }

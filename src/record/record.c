@@ -11,6 +11,8 @@
 
 #include <errno.h>
 
+enum { STACKS_FOR_LEAKS = 16 };
+
 bool record_is_on;
 static uint64_t began_ms;
 
@@ -156,7 +158,7 @@ static void add_earlier(struct text *t, const struct ration_history_event *event
 static void add_this_call(struct text *t, enum misuse kind)
 {
     uintptr_t callers[CALLERS_MAX];
-    unsigned n = callers_take(callers, conf.stacks != 0 ? (unsigned)conf.stacks : 1);
+    unsigned n = callers_take(callers, conf.stacks > 0 ? (unsigned)conf.stacks : 1);
     report_make_room(t);
     text_add(t, kind == MISUSE_DOUBLE_FREE ? "  freed again by thread "
                                            : "  this call is made by thread ");
@@ -214,6 +216,8 @@ bool record_begin(unsigned n_callers)
 __attribute__((constructor)) static void begin(void)
 {
     int saved_errno = errno;
+    if (conf.stacks < 0)
+        conf.stacks = conf.leaks != 0 ? STACKS_FOR_LEAKS : 0;
     if (conf.stacks != 0 || conf.log != 0) {
         if (!record_begin((unsigned)conf.stacks) || (conf.log != 0 && !log_begin()))
             os->write_error(too_late, sizeof too_late - 1);

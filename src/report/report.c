@@ -3,8 +3,13 @@
 #include "conf/conf.h"
 #include "os/lock.h"
 #include "os/os.h"
+#include "os/syscall.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <time.h>
 
 enum { LINE_ROOM = 384 }; /* the longest line, near enough */
 
@@ -66,6 +71,23 @@ enum misuse report_kind(const struct text *t)
     return kind;
 }
 
+/* To a command's socket, without a signal if that command is gone: then to stderr. */
+static void write_out(const char *chars, size_t n)
+{
+    size_t done = 0;
+    while (conf.reports > 2 && done < n) {
+        long sent = syscall6(SYS_sendto, conf.reports, (long)(chars + done), (long)(n - done),
+                             MSG_NOSIGNAL, 0, 0);
+        if (sent == -EINTR)
+            continue;
+        if (sent < 0)
+            break;
+        done += (size_t)sent;
+    }
+    if (done < n)
+        os->write_error(chars + done, n - done);
+}
+
 /* The lock is held from the first piece to the last, so that reports of two threads do not mix. */
 static void write_piece(struct text *t)
 {
@@ -74,7 +96,7 @@ static void write_piece(struct text *t)
         is_told = reports_made++ == 0 || conf.on_error != ON_ERROR_IGNORE;
     }
     if (is_told)
-        os->write_error(t->chars, t->used);
+        write_out(t->chars, t->used);
     text_clear(t);
 }
 
@@ -84,9 +106,21 @@ void report_make_room(struct text *t)
         write_piece(t);
 }
 
+/* The command answers a report with a byte once it has printed it, so that it stands before what follows. */
+static void wait_until_shown(void)
+{
+    struct pollfd poll = {.fd = conf.reports, .events = POLLIN};
+    struct timespec limit = {.tv_sec = 10};
+    char byte;
+    if (conf.reports > 2 && syscall6(SYS_ppoll, (long)&poll, 1, (long)&limit, 0, 0, 0) == 1)
+        syscall6(SYS_recvfrom, conf.reports, (long)&byte, 1, MSG_DONTWAIT, 0, 0);
+}
+
 static void write_last(struct text *t)
 {
     write_piece(t);
+    if (is_told)
+        wait_until_shown();
     lock_drop(&report_lock);
 }
 

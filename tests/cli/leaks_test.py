@@ -5,16 +5,18 @@ nothing are not accused.
 usage: leaks_test.py --ration FILE --programs DIR       exit 0 fine, 1 a check failed
 """
 import json
+import os
 import shutil
 import sys
+import tempfile
 
 from testing import Checks, Ration, parse_arguments
 
 KEPT = 100 + 1 + 1 + 1 + 50 + 1  # blocks of programs/loses.c that something points to
 
 
-def search(ration, program, *arguments):
-    status, out, err = ration("leaks", "--json", "--", program, *arguments)
+def search(ration, *arguments):
+    status, out, err = ration("leaks", "--json", *arguments)
     return status, json.loads(out) if out else {}, err
 
 
@@ -49,8 +51,61 @@ def check_limits(checks, ration, programs):
         checks.that(status == 2 and words in err and out == "", f"{arguments}: {status} {err!r}")
 
 
+def functions(site):
+    return [caller.get("function") for caller in site["callers"]]
+
+
+def check_sites(checks, ration, program):
+    """Where it was allocated, by each tool that names functions; requested bytes, not those of slots."""
+    status, found, err = search(ration, program, 100, 100, "ring")
+    lost = [site for site in found["sites"] if site["kind"] == "lost"]
+    below = [site for site in found["sites"] if site["kind"] == "below"]
+    checks.that([functions(site)[0] for site in lost] == ["lose", "lose_ring"], f"sites, most bytes first: {lost} {err}")
+    checks.that([functions(site)[0] for site in below] == ["lose_ring"], f"one of a ring leads to the other: {below}")
+    checks.that(9900 <= lost[0]["bytes"] <= 10000 and lost[0]["callers"][0]["file"].endswith("loses.c")
+                and lost[0]["callers"][0]["line"] > 0, f"bytes, file and line: {lost[0]}")
+    for tool in ("llvm-symbolizer", "addr2line", "eu-addr2line"):
+        path = shutil.which(tool)
+        if path is None:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            os.symlink(path, os.path.join(folder, tool))
+            status, out, err = ration("leaks", program, "10", "1000", environment={"PATH": folder})
+            checks.that(status == 1 and "\n    #0 lose at " in out and "loses.c:" in out, f"{tool}: {out} {err}")
+    with tempfile.TemporaryDirectory() as folder:
+        status, out, err = ration("leaks", program, "10", "1000", environment={"PATH": folder})
+        checks.that("\n    #0 %s+0x" % program in out and "install binutils (addr2line)" in out, f"no tool: {out}")
+    status, out, _ = ration("leaks", "--stacks=0", program, "10", "1000")
+    checks.that(status == 1 and " blocks of 1024 bytes\n" in out and "#0" not in out, f"--stacks=0: {out}")
+    status, out, _ = ration("leaks", "--reachable", program, "0", "1")
+    checks.that(status == 0 and " still reachable, from\n    #0 " in out, f"--reachable: {out}")
+
+
+def check_suppressions(checks, ration, program):
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "known.txt")
+
+        def run(text):
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+            return search(ration, f"--suppressions={path}", "--", program, "100", "100", "ring")
+
+        for text in ("leak:lose", "# all\n\nleak:loses.c\n", "leak:cli_lo*s$", "leak:^lose$\nleak:^lose_*g\n"):
+            status, found, err = run(text)
+            checks.that(status == 0 and found["lost_blocks"] == 0 and found["suppressed_blocks"] >= 101,
+                        f"{text!r}: {status} {found.get('lost_blocks')} {err}")
+        status, found, err = run("leak:^lose$\nleak:nothing\n")
+        checks.that(status == 1 and found["lost_blocks"] == 2, f"the ring is not suppressed: {found['lost_blocks']} {err}")
+        status, found, err = run("race:something\n")
+        checks.that(status == 3 and "known.txt:1: expected leak:PATTERN" in err, f"damaged: {status} {err}")
+        status, _, err = ration("leaks", "--suppressions=/no/such", "ls")
+        checks.that(status == 2 and "/no/such cannot be read" in err, f"no file: {status} {err}")
+
+
 def check_environment(checks, ration, programs):
     status, _, err = ration("run", programs / "cli_loses", "10", "1000", environment={"RATION": "leaks=1"})
+    checks.that(status == 0 and " blocks lost, from\n      #0 %s+0x" % (programs / "cli_loses") in err, f"leaks=1: {err}")
+    status, _, err = ration("run", programs / "cli_loses", "10", "1000", environment={"RATION": "leaks=1,stacks=0"})
     checks.that(status == 0 and "  lost: " in err and " lost of 1024 bytes\n" in err, f"RATION=leaks=1: {err}")
 
 
@@ -67,6 +122,8 @@ def main():
     checks, ration = Checks("leaks"), Ration(arguments.ration)
     for _ in range(3):  # the window lies elsewhere each time
         check_known(checks, ration, arguments.programs / "cli_loses")
+    check_sites(checks, ration, arguments.programs / "cli_loses")
+    check_suppressions(checks, ration, arguments.programs / "cli_loses")
     check_limits(checks, ration, arguments.programs)
     check_environment(checks, ration, arguments.programs)
     check_innocent(checks, ration)
