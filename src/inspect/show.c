@@ -1,10 +1,19 @@
 /* show_alloc_mem() and show_alloc_mem_ex(): every live block as a line. */
+#include "callers/places.h"
 #include "inspect/proc.h"
 #include "inspect/walk.h"
 #include "inspect/writer.h"
 #include "os/syscall.h"
+#include "record/record.h"
 
-enum { TINY_MAX = 128, SMALL_ZONE_MAX = 1024, DUMP_BYTES = 32, DUMP_ROW = 16 };
+enum {
+    TINY_MAX = 128,
+    SMALL_ZONE_MAX = 1024,
+    DUMP_BYTES = 32,
+    DUMP_ROW = 16,
+    SHOWN_EVENTS = 4,
+    SHOWN_CALLERS = 5
+};
 
 struct show {
     struct writer w;
@@ -60,6 +69,42 @@ static void show_bytes(struct show *s, uintptr_t start)
     }
 }
 
+static void show_callers(struct show *s, const struct ration_history_event *event)
+{
+    for (size_t i = 0; i < event->n_callers && i < SHOWN_CALLERS; i++) {
+        struct text t;
+        text_clear(&t);
+        place_add(&t, event->callers[i]);
+        writer_add(&s->w, "      #");
+        writer_add_unsigned(&s->w, i);
+        writer_add(&s->w, " ");
+        writer_add_bytes(&s->w, t.chars, t.used);
+        writer_add(&s->w, "\n");
+    }
+}
+
+/* The last events of the address, the latest first, if they are recorded. */
+static void show_history(struct show *s, uintptr_t start)
+{
+    struct ration_history_event events[SHOWN_EVENTS];
+    size_t n = ration_history((const void *)start, events, SHOWN_EVENTS);
+    for (size_t i = 0; i < n; i++) {
+        bool is_free = events[i].kind == RATION_HISTORY_FREED;
+        writer_add(&s->w, is_free ? "    freed by thread " : "    allocated by thread ");
+        writer_add_unsigned(&s->w, events[i].thread);
+        writer_add(&s->w, ", ");
+        writer_add_unsigned(&s->w, events[i].age_ms);
+        writer_add(&s->w, " ms ago");
+        if (!is_free) {
+            writer_add(&s->w, ", ");
+            writer_add_unsigned(&s->w, events[i].bytes);
+            writer_add(&s->w, " bytes");
+        }
+        writer_add(&s->w, events[i].n_callers > 0 ? ", from\n" : "\n");
+        show_callers(s, &events[i]);
+    }
+}
+
 static void show_block(struct show *s, uintptr_t start, size_t bytes)
 {
     show_range(s, start, bytes);
@@ -67,6 +112,8 @@ static void show_block(struct show *s, uintptr_t start, size_t bytes)
     s->blocks++;
     if (s->is_extended && bytes >= DUMP_BYTES)
         show_bytes(s, start);
+    if (s->is_extended)
+        show_history(s, start);
 }
 
 static unsigned count_live(const struct slab *slab)
@@ -110,7 +157,8 @@ static int show_zone(const struct walk_zone *zone, void *arg)
     const struct slab *slab = zone->slab;
     if (slab == NULL) {
         show_zone_line(s, zone);
-        show_block(s, zone->start, zone->bytes);
+        size_t asked = record_requested(zone->start);
+        show_block(s, zone->start, asked != SIZE_MAX ? asked : zone->bytes);
         return 0;
     }
     uint32_t size = size_classes[slab->class_index].size;

@@ -2,6 +2,7 @@
 
 #include "core/fence.h"
 #include "core/harden.h"
+#include "record/record.h"
 
 static bool fill_zone(const struct view *v, const struct view_run *run, union slab_copy *copy,
                       struct walk_zone *zone)
@@ -56,7 +57,7 @@ static struct large_block block_in(const struct walk_zone *zone)
 {
     const struct fence *f = fences_are_on ? fence_at_pages(zone->start) : NULL;
     if (f == NULL)
-        return (struct large_block){zone->start, zone->bytes, RATION_UNKNOWN};
+        return (struct large_block){zone->start, zone->bytes, record_requested(zone->start)};
     return (struct large_block){f->start, f->bytes, f->is_exact ? f->bytes : RATION_UNKNOWN};
 }
 
@@ -91,7 +92,7 @@ void walk_blocks(uintptr_t base, size_t bytes,
 size_t walk_requested(const struct slab *copy, uintptr_t block)
 {
     if (harden_level != HARDEN_FULL || !slab_is_guarded(copy))
-        return RATION_UNKNOWN;
+        return record_requested(block);
     const struct slab *s = slab_of(block);
     size_t bytes;
     bool is_live = s != &no_slab && harden_is_live(s, (const void *)block, &bytes);
@@ -105,8 +106,8 @@ struct walk {
 
 static int visit_block(const struct walk *w, uintptr_t address, size_t usable, size_t requested)
 {
-    /* What was asked for is all that may be used where it is guarded. */
-    if (requested != RATION_UNKNOWN)
+    /* What was asked for is all that may be used where a tail is behind it. */
+    if (requested != RATION_UNKNOWN && harden_level == HARDEN_FULL)
         usable = requested;
     const struct ration_block block = {
         .address = (void *)address,
