@@ -3,7 +3,8 @@
  * Recorded while RATION=stacks=N or RATION=log is on (N frames, 0: none). The last allocation of an address and its free are
  * kept as long as the memory serves blocks of one size; older events as long as they are among the last 8192 of their thread.
  *
- * Nothing here allocates or takes a lock. Safe in a signal handler and after fork. */
+ * Nothing here allocates. To find where a block above 16 KiB begins a lock of the allocator is taken: not for signal handlers.
+ * Safe after fork, and from any thread. */
 #ifndef RATION_HISTORY_H
 #define RATION_HISTORY_H
 

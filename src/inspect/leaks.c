@@ -242,8 +242,8 @@ static void find_owners(struct search *s)
 static uint32_t site_at(uintptr_t start)
 {
     struct block_facts facts;
-    return blocks_find(start, &facts) && facts.freed.thread == 0 ? facts.made.site
-                                                                 : (uint32_t)SITE_NONE;
+    return blocks_at(start, &facts) && facts.freed.thread == 0 ? facts.made.site
+                                                               : (uint32_t)SITE_NONE;
 }
 
 /* With what the program asked for, where it is recorded. */

@@ -43,7 +43,7 @@ bool blocks_begin(void)
 {
     // NOLINTNEXTLINE(bugprone-sizeof-expression): a table of pointers
     size_t bytes = (window.unit_limit / LEAF_UNITS + 1) * sizeof *leaves;
-    if (leaves == NULL && window.base != 0)
+    if (leaves == NULL && window_is_open())
         leaves = records_take(bytes);
     return leaves != NULL;
 }
@@ -181,12 +181,9 @@ static uintptr_t block_start(uintptr_t address)
     return align_down(address, (size_t)1 << page_shift);
 }
 
-bool blocks_find(uintptr_t address, struct block_facts *facts)
+bool blocks_at(uintptr_t address, struct block_facts *facts)
 {
     struct spot spot;
-    if (window.base == 0 || leaves == NULL || window_unit(address) >= window.unit_count)
-        return false;
-    address = block_start(address);
     const struct record *r = find_spot(address, &spot) ? find_record(&spot, false) : NULL;
     if (r == NULL || high_of(r->freed_class) != spot.class_index + 1)
         return false;
@@ -197,4 +194,11 @@ bool blocks_find(uintptr_t address, struct block_facts *facts)
         .made = {.site = r->site, .thread = low_of(r->thread_count), .ms = r->ms},
         .freed = {.site = r->freed_site, .thread = low_of(r->freed_class), .ms = r->freed_ms}};
     return true;
+}
+
+bool blocks_find(uintptr_t address, struct block_facts *facts)
+{
+    if (leaves == NULL || window_unit(address) >= window.unit_count)
+        return false;
+    return blocks_at(block_start(address), facts);
 }

@@ -37,7 +37,10 @@ unsigned blocks_note_freed(uintptr_t address, const struct block_event *event);
 /* It is not freed after all. */
 void blocks_note_kept(uintptr_t address);
 
-/* What is known of the block that holds `address`, live or not. False: nothing. */
+/* What is known of the block that begins at `address`, live or not. False: nothing. Takes no lock. */
+bool blocks_at(uintptr_t address, struct block_facts *facts);
+
+/* The same of the block that holds `address`; may take the span lock. */
 bool blocks_find(uintptr_t address, struct block_facts *facts);
 
 #endif

@@ -59,8 +59,7 @@ static void note(const struct event *e)
 size_t record_requested(uintptr_t address)
 {
     struct block_facts facts;
-    if (!record_is_on || !blocks_find(address, &facts) || facts.freed.thread != 0 ||
-        facts.address != address)
+    if (!record_is_on || !blocks_at(address, &facts) || facts.freed.thread != 0)
         return SIZE_MAX;
     return facts.bytes;
 }
