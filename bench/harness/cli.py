@@ -37,6 +37,7 @@ class Tools:
         self.latency = self.find(build, "latency")
         self.scale = self.find(build, "scale")
         self.stepcount = self.find(build, "stepcount")
+        self.stall = self.find(build, "stall")
         self.startup = self.find(build, "startup")
         self.manycore = self.find(build, "manycore")
         self.empty = self.find(build, "libempty.so")

@@ -344,6 +344,33 @@ def start_up(context):
     return Page("Start-up", parts, raw)
 
 
+# Stalls of a thread that grows
+
+STALL_CASES = [(20, 256), (64, 1024), (256, 1024), (256, 16384), (1024, 4096), (1024, 16384)]  # KiB: holes, blocks
+STALL_US = 200
+
+
+def stalls(context):
+    raw = {}
+    for number, order in context.orders():
+        for hole, block in STALL_CASES:
+            for allocator in order:
+                output = context.run(allocator, [context.tools.stall, str(hole), str(block)])
+                case = raw.setdefault(allocator.name, {}).setdefault(f"{hole}/{block}", [])
+                case += [json.loads(output)] if output else []
+        context.say(f"[{number}/{context.rounds}] stalls of {len(order)} allocators")
+    cases = [f"{hole}/{block}" for hole, block in STALL_CASES]
+    worst = {name: {case: least(run["worst"] for run in row[case]) for case in cases} for name, row in raw.items()}
+    best = {case: least(row[case] for row in worst.values()) for case in cases}
+    rows = [[name] + [cell(row[case], best[case], 0) for case in cases] for name, row in worst.items()]
+    parts = ["256 MiB in blocks (KiB, the first number), every second one freed; then 64 blocks (KiB, the second number): "
+             "the longest malloc in microseconds, in the round in which that was shortest.\n",
+             table(["allocator"] + cases, rows)]
+    over = [f"{case} ({worst[OURS][case]:.0f})" for case in cases if (worst.get(OURS, {}).get(case) or 0) > STALL_US]
+    parts.append(f"* No purge stall above {STALL_US} µs: " + (f"**missed** at {', '.join(over)}.\n" if over else "met.\n"))
+    return Page("Stalls of a thread that grows", parts, raw)
+
+
 # Many cores, on paper
 
 def many_cores(context):
@@ -385,6 +412,7 @@ TABLES = {
     "scale-threads": (scale_threads, 2),
     "overhead": (overhead, 1),
     "start-up": (start_up, 1),
+    "stalls": (stalls, 3),
     "many-cores": (many_cores, 1),
 }
 
