@@ -22,6 +22,7 @@ enum {
     LOOK_FOR_OWN = 8, /* ready slabs looked at for one that the lessee had before */
     READY_AT_MOST = 64,
     READY_SHARE = 16,
+    LARGE_SLOT_BYTES = 2048,
     EVENT_SHARE = 4, /* a ready slab has an event each time a quarter of it was freed */
 };
 
@@ -92,24 +93,27 @@ static void sweep_full_locked(struct shelf *shelf)
     }
 }
 
-/* The slab that has waited longest, but one among the first few that this lessee had before goes
- * first: what it holds may still be in the caches of the lessee's processor, and dirty lines need
- * not travel. */
-static struct slab *choose_ready_locked(const struct shelf *shelf, uint8_t lessee)
+/* Small slots: the slab that has waited longest, as the most frees have gathered in it. Large ones: the one that has
+ * waited least, as the lines of what was freed last may still be in the processor's caches, which matters more than the
+ * number of slots. But one among the first few that this lessee had before goes first: its dirty lines need not travel. */
+static struct slab *choose_ready_locked(const struct shelf *shelf, unsigned c, uint8_t lessee)
 {
-    struct slab *s = shelf->ready.first;
-    for (int i = 0; i < LOOK_FOR_OWN && s != NULL; i++, s = s->next) {
+    bool newest = size_classes[c].size > LARGE_SLOT_BYTES;
+    struct slab *first = newest ? shelf->ready.last : shelf->ready.first;
+    struct slab *s = first;
+    for (int i = 0; i < LOOK_FOR_OWN && s != NULL; i++) {
         if (s->lessee == lessee)
             return s;
+        s = newest ? s->previous : s->next;
     }
-    return shelf->ready.first;
+    return first;
 }
 
-static struct slab *take_ready_locked(struct shelf *shelf, uint8_t lessee)
+static struct slab *take_ready_locked(struct shelf *shelf, unsigned c, uint8_t lessee)
 {
     if (shelf->ready.first == NULL)
         sweep_full_locked(shelf);
-    struct slab *s = choose_ready_locked(shelf, lessee);
+    struct slab *s = choose_ready_locked(shelf, c, lessee);
     if (s != NULL)
         list_remove(&shelf->ready, s);
     return s;
@@ -128,7 +132,7 @@ struct slab *shelf_lease(unsigned c, uint8_t lessee)
 {
     struct shelf *shelf = &shelves[c];
     lock_take(&shelf->lock);
-    struct slab *s = take_ready_locked(shelf, lessee);
+    struct slab *s = take_ready_locked(shelf, c, lessee);
     if (s == NULL)
         s = create_locked(shelf, c);
     if (s != NULL) {

@@ -1,6 +1,7 @@
 /* Shelves: per size class, the slabs that no cache leases, for every thread to take.
  *
- * A lease takes the slab that has waited longest on the ready list: by then the most frees have gathered in it. When a
+ * A lease takes the slab that has waited longest on the ready list: by then the most frees have gathered in it; of slots
+ * above 2 KiB the one that has waited least, whose slots were in use last. When a
  * slab has no free slot left to offer, it is returned here: full, or ready if enough was freed meanwhile. Enough is a
  * threshold (shelf_ready_at), because a lease that brings one slot costs as much as one that brings sixty.
  *
