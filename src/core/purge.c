@@ -13,6 +13,7 @@ enum {
     HELD_MAX = 16,    /* slabs out of their shelf at once */
     RANGES_MAX = 256, /* given back by one system call */
     RUN_PAGES_MAX = 4096,
+    GROWTH_PAGES_MAX = 256, /* while a thread waits for its block: below 200 us; the rest ages */
     QUIET_PASSES =
         3, /* the helper goes after so many passes, half a purge_delay apart, that found nothing */
 };
@@ -200,10 +201,11 @@ void purge_note(size_t bytes)
 
 void purge_growth_slow(void)
 {
-    size_t pages = span_take_excess(atomic_load_relaxed(&purge.near_limit) != 0);
+    bool near_limit = atomic_load_relaxed(&purge.near_limit) != 0;
+    size_t pages = span_take_excess(near_limit);
     if (pages == 0 || conf.purge_delay < 0 || !lock_try_take(&purge.pass_lock))
         return;
-    span_purge(os->now_ms(), 0, pages);
+    span_purge(os->now_ms(), 0, near_limit ? pages : min_size(pages, GROWTH_PAGES_MAX));
     lock_drop(&purge.pass_lock);
 }
 
