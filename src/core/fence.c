@@ -415,12 +415,13 @@ static struct fence *record_of(const void *p)
     return f;
 }
 
-/* What a refused move left of its destination nobody knows: it shall be gone. */
+/* What a refused move left of its destination nobody knows: it is not used again before it could be unmapped, now or when
+ * the addresses come back. */
 static void bury_destination(void *p)
 {
     struct fence *f = claim(p);
-    if (pages_unmap(PAGES_GUARD, (void *)f->pages, f->page_bytes))
-        f->hidden = note_guard(OS_GUARD_UNMAP);
+    pages_unmap(PAGES_GUARD, (void *)f->pages, f->page_bytes);
+    f->hidden = note_guard(OS_GUARD_UNMAP);
     bury(f);
 }
 

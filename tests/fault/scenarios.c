@@ -3,8 +3,10 @@
 #include "conf/conf.h"
 #include "core/core.h"
 #include "core/fast_path.h"
+#include "core/harden.h"
 #include "core/life.h"
 #include "core/purge.h"
+#include "core/sample.h"
 #include "inspect/glibc_stats.h"
 #include "support/heap.h"
 
@@ -257,6 +259,30 @@ static void statistics(void)
     stats_print();
 }
 
+/* Guards, hidden pages, addresses that wait and come back: each of their calls may be refused. */
+static void guards(void)
+{
+    REQUIRE(harden_begin(HARDEN_FULL));
+    realloc_growth();
+    large();
+    for (int i = 0; i < 3; i++) {
+        size_t k = held_count;
+        keep(malloc_fast(MIB(9)), MIB(9), 16);
+        if (held_count > k)
+            release(k);
+    }
+    trims();
+}
+
+static void samples(void)
+{
+    sample_begin(50);
+    errno = 0; /* the unwinder was loaded */
+    realloc_growth();
+    one_class();
+    aligned();
+}
+
 const struct scenario scenarios[] = {
     {"start", start},
     {"one class", one_class},
@@ -271,5 +297,7 @@ const struct scenario scenarios[] = {
     {"purge", purges},
     {"trim", trims},
     {"statistics", statistics},
+    {"guards", guards},
+    {"samples", samples},
 };
 const unsigned scenario_count = sizeof scenarios / sizeof *scenarios;
