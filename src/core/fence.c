@@ -24,7 +24,6 @@ bool fences_are_on;
 
 static struct {
     struct lock lock;
-    struct fence *buckets[1 << BUCKETS_SHIFT];
     struct fence *spare;
     struct fence *last_made; /* read without the lock: the list grows at its head */
     struct fence *oldest, *newest;
@@ -34,6 +33,7 @@ static struct {
     uint64_t secret;
     bool keeps_callers; /* set once, early */
 } fences = {.lock = LOCK_INIT(RANK_FENCE)};
+static struct fence *buckets[1 << BUCKETS_SHIFT]; /* apart: zeros need no room in the library's file */
 
 void fence_begin(void)
 {
@@ -66,7 +66,7 @@ static uint32_t site_here(void)
 static struct fence **bucket_of(uintptr_t pages)
 {
     uint64_t hash = (uint64_t)pages * 0x9e3779b97f4a7c15U;
-    return &fences.buckets[hash >> (64 - BUCKETS_SHIFT)];
+    return &buckets[hash >> (64 - BUCKETS_SHIFT)];
 }
 
 static struct fence *find_pages_locked(uintptr_t pages)
