@@ -9,6 +9,7 @@
  * just got keeps a small footprint in the processor's caches and in memory. */
 #include "cache/cache.h"
 #include "slab/shelf.h"
+#include "span/huge.h"
 #include "span/span.h"
 
 enum {
@@ -16,7 +17,7 @@ enum {
     REWIND_SHARE =
         6, /* start again once this share of what was offered was freed since the start */
     FRESH_SLOTS = 12, /* taken at once though they lie on several fresh pages */
-    STRIDE = 12,       /* groups after which a pass looks back whether its last group is warm */
+    STRIDE = 12,      /* groups after which a pass looks back whether its last group is warm */
 };
 
 static uint64_t scan_group(const struct slab *s, unsigned group)
@@ -79,6 +80,7 @@ static bool offer(struct slab *s, unsigned first, uint64_t mask, uint32_t size)
     bool is_zero = false;
     if (end > s->opened) {
         is_zero = s->fresh && low >= s->opened;
+        atomic_add_relaxed(&huge_offered_bytes, (size_t)(end - s->opened) * size);
         s->opened = (uint16_t)end;
     }
     if (UNLIKELY(s->purged_pages != 0))

@@ -1,6 +1,7 @@
 #include "slab/slab.h"
 
 #include "area/records.h"
+#include "span/huge.h"
 #include "span/span.h"
 
 #include <string.h>
@@ -71,6 +72,7 @@ static size_t touched_bytes(const struct slab *s)
 void slab_retire(struct slab *s)
 {
     s->place = SLAB_RETIRED;
+    atomic_sub_relaxed(&huge_offered_bytes, (size_t)s->opened * size_classes[s->class_index].size);
     map_slab(s, &no_slab);
     span_release(s->base, RUN_SLAB);
 }

@@ -4,15 +4,17 @@
 #include "span/span_internal.h"
 
 bool huge_never;
+size_t huge_offered_bytes;
 
 enum {
     HUGE_SHIFT =
         21, /* 2 MiB, with pages of 4 KiB; with others huge pages are so large that we ask for none */
     SMALL_SHIFT = 12,
+    UNFILLED_SHARE = 16,
     HUGE_PAGES = 1 << (HUGE_SHIFT - SMALL_SHIFT),
     CHUNKS = (size_t)CHUNK_PAGES * CHUNK_COUNT / HUGE_PAGES,
 };
-#define HUGE_FROM MIB(32) /* in slabs; see the header */
+#define HUGE_FROM MIB(32) /* see the header */
 
 /* Bit k: the k-th chunk of the window is huge. */
 static uint64_t huge_bits[CHUNKS / 64];
@@ -40,6 +42,13 @@ static bool clear_huge(size_t chunk)
     return is_huge(chunk) && (atomic_and_relaxed(&huge_bits[chunk / 64], ~bit) & bit) != 0;
 }
 
+static bool is_large_and_filled(void)
+{
+    size_t offered = atomic_load_relaxed(&huge_offered_bytes);
+    size_t in_use = span.pages[RUN_SLAB] << SMALL_SHIFT;
+    return offered >= HUGE_FROM && offered >= in_use - in_use / UNFILLED_SHARE;
+}
+
 /* Whether [page, end) is fresh: one clean run, or beyond the frontier and mapped. */
 static bool is_fresh(size_t page, size_t end)
 {
@@ -56,7 +65,7 @@ static bool is_fresh(size_t page, size_t end)
 
 void huge_enter(size_t first, size_t pages)
 {
-    if (!may_be_huge() || span.pages[RUN_SLAB] < HUGE_FROM >> SMALL_SHIFT)
+    if (!may_be_huge() || !is_large_and_filled())
         return;
     size_t start = align_up(first, HUGE_PAGES);
     size_t end = start + HUGE_PAGES;

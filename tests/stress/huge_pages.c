@@ -1,11 +1,14 @@
 /* Huge pages do not bloat: a heap that grew large on them holds what lives and little more, and when most is freed the
  * pages go back although huge pages held them. Exit 77 where the system gives no huge pages. */
 #include <malloc.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-enum { BLOCKS = 100000, BYTES = 1000, SLOT = 1024, ROW = 64, KEPT_ROW = 10 };
+enum { BLOCKS = 100000, BYTES = 1000, SLOT = 1024, ROW = 64, KEPT_ROW = 10, THREADS = 100 };
 #define HUGE_FROM (32L << 10) /* KiB, src/span/huge.c */
 
 static char *blocks[BLOCKS];
@@ -42,10 +45,61 @@ static int system_gives_none(void)
     return line[0] == '\0' || strstr(line, "[never]") != NULL;
 }
 
+/* Many slabs of which little is used: a heap of more than HUGE_FROM by addresses, and of a few MiB in truth. */
+static void *hold_a_few(void *all_here)
+{
+    void *few[64];
+    int n = 0;
+    for (size_t bytes = 16; bytes <= 16384; bytes += bytes / 8 + 8) {
+        few[n] = malloc(bytes);
+        *(char *)few[n++] = 1;
+    }
+    pthread_barrier_wait(all_here);
+    pthread_barrier_wait(all_here);
+    while (n > 0)
+        free(few[--n]);
+    return NULL;
+}
+
+static void require_none_for_many_threads(void)
+{
+    pthread_t threads[THREADS];
+    pthread_barrier_t all_here;
+    pthread_attr_t small;
+    pthread_barrier_init(&all_here, NULL, THREADS + 1);
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 128 << 10);
+    for (int i = 0; i < THREADS; i++) {
+        if (pthread_create(&threads[i], &small, hold_a_few, &all_here) != 0)
+            exit(2);
+    }
+    pthread_barrier_wait(&all_here);
+    printf("%d threads: %ld KiB resident, in huge pages %ld\n", THREADS, figure("Rss:"),
+           figure("AnonHugePages:"));
+    if (figure("AnonHugePages:") > 0)
+        fail("in huge pages of many threads", figure("AnonHugePages:"), 0);
+    pthread_barrier_wait(&all_here);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    pthread_barrier_destroy(&all_here);
+    pthread_attr_destroy(&small);
+    malloc_trim(0);
+}
+
 int main(void)
 {
     if (system_gives_none())
         return 77;
+    /* In a process of its own: the page tables that it leaves would keep huge pages out. */
+    pid_t child = fork();
+    int status = 0;
+    if (child == 0) {
+        require_none_for_many_threads();
+        fflush(stdout);
+        _exit(0);
+    }
+    if (waitpid(child, &status, 0) != child || status != 0)
+        return 1;
     long before = figure("Rss:");
     for (int i = 0; i < BLOCKS; i++) {
         blocks[i] = malloc(BYTES);

@@ -11,11 +11,13 @@ enum { SLAB_BYTES = 64 << 10 };
 
 static struct slab *const no_slab_here = (struct slab *)64;
 
+/* A slab that is filled at once. */
 static char *take_slab(void)
 {
     bool is_zero;
     char *p = span_alloc(SLAB_BYTES, SLAB_BYTES, RUN_SLAB, &is_zero);
     REQUIRE(p != NULL && huge_check() == 0);
+    huge_offered_bytes += SLAB_BYTES;
     return p;
 }
 
@@ -79,6 +81,25 @@ static void test_large_blocks_ask_for_none(void **state)
 {
     (void)state;
     require_in_child(take_large, NULL);
+}
+
+/* A heap of many slabs of which a part is offered, as of many threads that allocate little. */
+static void take_unfilled(void *arg)
+{
+    (void)arg;
+    open_large();
+    huge_offered_bytes -= span.pages[RUN_SLAB] / 15 << page_shift;
+    take_slabs(CHUNK_BYTES);
+    REQUIRE(asked() == 0);
+    huge_offered_bytes = span.pages[RUN_SLAB] << page_shift;
+    take_slab();
+    REQUIRE(asked() == 1);
+}
+
+static void test_unfilled_slabs_ask_for_none(void **state)
+{
+    (void)state;
+    require_in_child(take_unfilled, NULL);
 }
 
 static void switch_off(void *arg)
@@ -162,6 +183,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_chunk_is_asked_for_once),
         cmocka_unit_test(test_large_blocks_ask_for_none),
+        cmocka_unit_test(test_unfilled_slabs_ask_for_none),
         cmocka_unit_test(test_never),
         cmocka_unit_test(test_purged_chunks_are_plain),
         cmocka_unit_test(test_plain_memory_costs_no_call),
