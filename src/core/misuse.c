@@ -45,16 +45,19 @@ static const char *state_word(const struct slab *s, size_t slot)
 static void add_neighbour(struct text *t, const char *where, const struct slab *s, size_t slot)
 {
     text_add(t, where);
-    if (slot < s->slots)
-        text_add(t, state_word(s, slot));
-    else
-        text_add(t, "not there");
+    text_add(t, state_word(s, slot));
 }
 
 static void add_neighbours(struct text *t, const struct slab *s, size_t slot)
 {
-    add_neighbour(t, "  the slot before it is ", s, slot - 1);
-    add_neighbour(t, ", the one behind it is ", s, slot + 1);
+    if (slot == 0)
+        text_add(t, "  it is the slab's first slot");
+    else
+        add_neighbour(t, "  the slot before it is ", s, slot - 1);
+    if (slot + 1 == s->slots)
+        text_add(t, ", it is the slab's last slot");
+    else
+        add_neighbour(t, ", the one behind it is ", s, slot + 1);
     text_add(t, s->place == SLAB_LEASED ? "; a thread allocates from this slab now\n"
                                         : "; no thread allocates from this slab now\n");
 }
