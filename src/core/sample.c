@@ -5,7 +5,8 @@
 
 enum { SAMPLES_MAX = 4096 }; /* live at once: 4 pages of memory and tables each at most */
 
-uint32_t sample_every;
+/* Among variables that every process touches: each slow path reads it, and shall bring no page more for that. */
+uint32_t sample_every __attribute__((section(".data")));
 
 static uint64_t chance = 0x9e3779b97f4a7c15U; /* hint: two threads may draw the same */
 static uint32_t large_left;                   /* hint: large blocks until the next sample */

@@ -4,7 +4,6 @@
 #include "span/span_internal.h"
 
 bool huge_never;
-size_t huge_offered_bytes;
 
 enum {
     HUGE_SHIFT =

@@ -4,6 +4,8 @@
 #include "span/huge.h"
 
 size_t span_grown_pages;
+size_t
+    huge_offered_bytes; /* here, on the page that every slow path reads: a process touches no page more for it */
 struct span_state span = {.lock = LOCK_INIT(RANK_SPAN)};
 uint64_t *span_tags[CHUNK_COUNT];
 unsigned page_shift;
