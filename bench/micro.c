@@ -3,11 +3,12 @@
  * Each pattern runs in many short windows on the clock of this thread's own CPU time; the minimum
  * is what the path costs undisturbed, the median what a run sees. "loop" is the same window with an
  * allocator that does next to nothing (a bump in a ring): what the loop itself costs. */
+#include "figures.h"
+
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum {
     WINDOW_PAIRS = 20000,
@@ -134,19 +135,6 @@ static void *ring_take(size_t size)
 static void ring_give(void *memory)
 {
     (void)memory;
-}
-
-static double thread_nanoseconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
-}
-
-static int compare_doubles(const void *left, const void *right)
-{
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
 }
 
 /* Fills sorted ns-per-pair figures of n windows, after a few that only warm up. */

@@ -6,6 +6,7 @@
  *   scale threads N PAIRS      N threads at once, PAIRS pairs each: checked, nothing printed
  *   scale overhead MIX MIB     resident memory over live bytes, MIB live: built up, and aged
  *   scale mixes                names the mixes of sizes */
+#include "figures.h"
 #include "workloads/common.h"
 
 #include <fcntl.h>
@@ -16,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -91,19 +91,6 @@ static void *loop_take(size_t size)
 {
     *(volatile char *)same_block = (char)size;
     return same_block;
-}
-
-static double thread_nanoseconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
-}
-
-static int compare_doubles(const void *left, const void *right)
-{
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
 }
 
 static void replace(char **slots, uint32_t count, const struct mix *mix, unsigned n_pairs)

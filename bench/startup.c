@@ -5,6 +5,8 @@
  * is another one each time: figures of one round saw the same machine. Times are of one start, from
  * before the fork to after the wait; memory is read while the program stands still at its end, from
  * the page tables (smaps_rollup), because the kernel's running count is some dozen pages off. */
+#include "figures.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -152,12 +154,6 @@ static int print_maps(const char *path)
     fclose(file);
     let_end(child);
     return 0;
-}
-
-static int compare_doubles(const void *left, const void *right)
-{
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
 }
 
 static int compare_longs(const void *left, const void *right)

@@ -8,6 +8,9 @@
 #define MIB(n) ((size_t)(n) << 20)
 #define GIB(n) ((size_t)(n) << 30)
 
+/* No program on x86-64 or aarch64 has an address at or above it, unless it asks for 5-level page tables. */
+#define ADDRESS_END ((uintptr_t)1 << 48)
+
 static ALWAYS_INLINE bool is_power_of_two(size_t n)
 {
     return n != 0 && (n & (n - 1)) == 0;

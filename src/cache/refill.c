@@ -117,7 +117,7 @@ static bool offer_mask(struct bin *bin, unsigned group, uint64_t mask, bool is_w
 }
 
 /* As many slots from `slot` on as begin on the same page, one at least. */
-static unsigned slots_of_page(const struct slab *s, unsigned slot)
+static unsigned slots_to_page_end(const struct slab *s, unsigned slot)
 {
     uint32_t size = size_classes[s->class_index].size;
     size_t start = (size_t)slot * size;
@@ -134,7 +134,7 @@ static uint64_t find_fresh(const struct slab *s, unsigned *group)
     if (s->opened >= s->slots)
         return 0;
     uint64_t mask = scan_group(s, g) & ~offered_bits(s, g);
-    unsigned most = slots_of_page(s, s->opened);
+    unsigned most = slots_to_page_end(s, s->opened);
     unsigned end = s->opened % GROUP_SLOTS + (most > FRESH_SLOTS ? most : FRESH_SLOTS);
     return end >= GROUP_SLOTS ? mask : mask & (((uint64_t)1 << end) - 1);
 }

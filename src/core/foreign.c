@@ -1,12 +1,11 @@
 #include "core/foreign.h"
 
 #include "area/window.h"
+#include "base/bits.h"
 #include "os/os.h"
 
 #include <string.h>
 
-/* No program on x86-64 or aarch64 has an address at or above it, unless it asks for 5-level page tables. */
-#define ADDRESSES     ((uintptr_t)1 << 48)
 #define SMALL_NUMBERS 65536
 
 static bool is_named(const struct os_mapping *m, const char *name)
@@ -99,7 +98,7 @@ void foreign_describe(struct text *t, uintptr_t address)
     struct os_mapping before;
     if (address < SMALL_NUMBERS)
         text_add(t, "  that is a small number, no address\n");
-    else if (address >= ADDRESSES)
+    else if (address >= ADDRESS_END)
         text_add(t, "  no program has such addresses: the pointer was never valid, or was "
                     "overwritten\n");
     else if (is_ours(address))

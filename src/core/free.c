@@ -47,7 +47,7 @@ static void free_in_guarded_slab(struct slab *s, void *p, const char *function)
         harden_free(s, p, function);
         return;
     }
-    uint8_t *state = &s->states[((uintptr_t)p - s->base) / size_classes[s->class_index].size];
+    uint8_t *state = &s->states[slot_around(s, (uintptr_t)p)];
     if (!atomic_cas_acquire(state, SLOT_LIVE, SLOT_FREE))
         misuse_report((uintptr_t)p, function);
     else if (hint_take_one_is_negative(&s->till))

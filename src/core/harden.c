@@ -182,10 +182,9 @@ static size_t find_slot(const struct slab *s, const void *p)
 static void free_for_good(const struct held *h)
 {
     struct slab *s = h->slab;
-    uint32_t size = size_classes[s->class_index].size;
     if (harden_level == HARDEN_FULL)
-        check_zero(h->block, size, "free");
-    atomic_store_release(&s->states[((uintptr_t)h->block - s->base) / size], SLOT_FREE);
+        check_zero(h->block, size_classes[s->class_index].size, "free");
+    atomic_store_release(&s->states[slot_around(s, (uintptr_t)h->block)], SLOT_FREE);
     if (hint_take_one_is_negative(&s->till))
         free_event(h->block);
 }

@@ -14,9 +14,6 @@
 /* Moving pages costs a system call and page-table work, as much as copying some dozens of pages. */
 #define MOVE_BYTES KIB(128)
 
-/* No process has more addresses: such requests fail before anything is looked up. */
-#define ADDRESSES ((size_t)1 << 48)
-
 /* Null: this block gets no fence. */
 static COLD void *alloc_fenced(size_t n, size_t align, bool zero)
 {
@@ -31,7 +28,7 @@ static COLD void *alloc_fenced(size_t n, size_t align, bool zero)
 
 void *large_alloc(size_t n, size_t align, bool zero)
 {
-    if (n >= ADDRESSES || align >= ADDRESSES)
+    if (n >= ADDRESS_END || align >= ADDRESS_END) /* fails before anything is looked up */
         return out_of_memory();
     if (UNLIKELY(fences_are_on)) {
         void *fenced = alloc_fenced(n, align, zero);
@@ -69,7 +66,7 @@ bool large_free(void *p, const char *function)
 void *large_resize(void *p, size_t had, size_t n, const char *function)
 {
     size_t fenced_bytes;
-    if (n >= ADDRESSES)
+    if (n >= ADDRESS_END)
         return NULL;
     if (UNLIKELY(fences_are_on) && fence_is_live(p, &fenced_bytes))
         return fence_resize(p, n, function);

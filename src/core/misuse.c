@@ -77,7 +77,7 @@ static void describe_slot(struct text *t, const struct slab *s, uintptr_t addres
                           const char *function)
 {
     uint32_t size = size_classes[s->class_index].size;
-    size_t slot = (address - s->base) / size;
+    size_t slot = slot_around(s, address);
     uintptr_t start = s->base + slot * size;
     bool in_slot = slot < s->slots;
     bool is_live = in_slot && s->states[slot] == SLOT_LIVE;
@@ -185,7 +185,7 @@ static void add_block(struct text *t, uintptr_t address)
         fault_add_history(t, f, false);
     if (s == &no_slab)
         return;
-    size_t slot = (address - s->base) / size_classes[s->class_index].size;
+    size_t slot = slot_around(s, address);
     text_add(t, "  the block is ");
     add_slot(t, s, slot);
     add_neighbours(t, s, slot);

@@ -2,7 +2,7 @@
 #include "inspect/proc.h"
 
 #include "base/fmt.h"
-#include "os/syscall.h"
+#include "os/reader.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -40,31 +40,17 @@ void proc_close(int fd)
 
 /* A file line by line; what is longer than the buffer is cut. */
 struct lines {
-    int fd;
-    size_t at, end;
-    char chars[512];
+    struct reader reader;
     char line[256]; /* terminated */
 };
-
-static int next_char(struct lines *l)
-{
-    if (l->at == l->end) {
-        long n = syscall6(SYS_read, l->fd, (long)l->chars, (long)sizeof l->chars, 0, 0, 0);
-        l->at = 0;
-        l->end = n > 0 ? (size_t)n : 0;
-        if (n <= 0)
-            return -1;
-    }
-    return (unsigned char)l->chars[l->at++];
-}
 
 static bool next_line(struct lines *l)
 {
     size_t n = 0;
-    int c = next_char(l);
+    int c = reader_next(&l->reader);
     if (c < 0)
         return false;
-    for (; c >= 0 && c != '\n'; c = next_char(l)) {
+    for (; c >= 0 && c != '\n'; c = reader_next(&l->reader)) {
         if (n < sizeof l->line - 1)
             l->line[n++] = (char)c;
     }
@@ -74,10 +60,8 @@ static bool next_line(struct lines *l)
 
 static bool lines_open(struct lines *l, int pid, const char *name)
 {
-    l->fd = proc_open(pid, name);
-    l->at = 0;
-    l->end = 0;
-    return l->fd >= 0;
+    reader_begin(&l->reader, proc_open(pid, name));
+    return l->reader.fd >= 0;
 }
 
 /* Reads a number in a base up to 16 and what separates it from the next. */
@@ -109,7 +93,7 @@ size_t proc_field_bytes(int pid, const char *file, const char *key)
         if (strncmp(l.line, key, key_chars) == 0)
             bytes = (size_t)read_number(&value, 10) << 10;
     }
-    proc_close(l.fd);
+    proc_close(l.reader.fd);
     return bytes;
 }
 
@@ -124,7 +108,7 @@ size_t proc_statm_bytes(int pid, unsigned shift)
         read_number(&s, 10);
         bytes = (size_t)read_number(&s, 10) << shift;
     }
-    proc_close(l.fd);
+    proc_close(l.reader.fd);
     return bytes;
 }
 
@@ -241,7 +225,7 @@ static bool find_own(struct mapping *own)
         *own = parse_mapping(l.line);
         found = own->start == (uintptr_t)__ehdr_start;
     }
-    proc_close(l.fd);
+    proc_close(l.reader.fd);
     return found;
 }
 
@@ -252,8 +236,7 @@ enum view_status proc_find_library(int pid, intptr_t *shift)
     long fd = open_process_file(pid, "maps");
     if (fd < 0)
         return fd == -EACCES || fd == -EPERM ? VIEW_DENIED : VIEW_NO_PROCESS;
-    l.fd = (int)fd;
-    l.at = l.end = 0;
+    reader_begin(&l.reader, (int)fd);
     enum view_status status = VIEW_NOT_LOADED;
     bool known = find_own(&own);
     while (known && status == VIEW_NOT_LOADED && next_line(&l)) {
@@ -263,7 +246,7 @@ enum view_status proc_find_library(int pid, intptr_t *shift)
             status = VIEW_OK;
         }
     }
-    proc_close(l.fd);
+    proc_close(l.reader.fd);
     return status;
 }
 
@@ -277,6 +260,6 @@ bool proc_visit_writable(void (*visit)(uintptr_t start, uintptr_t end, void *arg
         if (m.is_writable)
             visit(m.start, m.end, arg);
     }
-    proc_close(l.fd);
+    proc_close(l.reader.fd);
     return true;
 }

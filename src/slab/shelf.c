@@ -83,13 +83,21 @@ static size_t file_ready_locked(struct shelf *shelf, struct slab *s)
     return ready_at < s->slots ? file_counted_locked(shelf, s, ready_at) : file_locked(shelf, s);
 }
 
+/* The same for a slab that was leased or full: it is young. A full one gets its stamp when it becomes ready. */
+static void file_young_locked(struct shelf *shelf, struct slab *s)
+{
+    file_locked(shelf, s);
+    if (s->place == SLAB_READY)
+        s->stamp_ms = (uint32_t)os->now_ms();
+}
+
 /* Frees may have been miscounted by racing threads: look again at those who have waited longest. */
 static void sweep_full_locked(struct shelf *shelf)
 {
     for (int i = 0; i < SWEEP_SLABS && shelf->full.first != NULL; i++) {
         struct slab *s = shelf->full.first;
         list_remove(&shelf->full, s);
-        file_locked(shelf, s);
+        file_young_locked(shelf, s);
     }
 }
 
@@ -148,9 +156,7 @@ void shelf_return(struct slab *s)
 {
     struct shelf *shelf = &shelves[s->class_index];
     lock_take(&shelf->lock);
-    file_locked(shelf, s);
-    if (s->place == SLAB_READY) /* a full one gets its stamp by the event that makes it ready */
-        s->stamp_ms = (uint32_t)os->now_ms();
+    file_young_locked(shelf, s);
     lock_drop(&shelf->lock);
 }
 
@@ -158,8 +164,6 @@ static size_t event_locked(struct shelf *shelf, struct slab *s)
 {
     switch ((enum slab_place)s->place) {
     case SLAB_LEASED:
-        atomic_store_relaxed(&s->till, LEASE_TILL);
-        return 0;
     case SLAB_HELD:
         atomic_store_relaxed(&s->till, LEASE_TILL);
         return 0;

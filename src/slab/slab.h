@@ -88,6 +88,12 @@ static ALWAYS_INLINE size_t slot_of(const struct slab *s, uintptr_t address)
     return LIKELY((uint32_t)x < s->start_limit) ? (size_t)(x >> 32) : SLOTS_MAX;
 }
 
+/* The slot that `address`, which lies in s, is a part of, of a guarded slab as well; not below `slots`: the unused end. */
+static inline size_t slot_around(const struct slab *s, uintptr_t address)
+{
+    return (address - s->base) / size_classes[s->class_index].size;
+}
+
 static inline size_t slab_bytes(const struct slab *s)
 {
     return (size_t)class_units(s->class_index) * UNIT_BYTES;

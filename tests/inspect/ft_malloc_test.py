@@ -15,6 +15,9 @@ import statistics
 import subprocess
 import sys
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+from checks import Checks
+
 TEST1_PAGES = 256
 RUNS = 15
 ADDR_NO_RANDOMIZE = 0x0040000
@@ -24,16 +27,6 @@ START_PAGES = 3
 # What a small program may cost more than under the system's malloc: KiB of its own, and with what programs share: code
 # of ours and of the C library, of which the kernel maps 64 KiB around each touch, wherever the borders fall.
 ANONYMOUS_KIB, RESIDENT_KIB = 64, 400
-
-
-class Checks:
-    def __init__(self):
-        self.passed, self.failed = 0, 0
-
-    def that(self, holds, what):
-        self.passed, self.failed = self.passed + bool(holds), self.failed + (not holds)
-        if not holds:
-            print(f"FAIL: {what}", file=sys.stderr)
 
 
 def environment(library, **more):
@@ -160,7 +153,7 @@ def main():
     parser.add_argument("--build", type=pathlib.Path, required=True)
     parser.add_argument("--programs", type=pathlib.Path, required=True)
     arguments = parser.parse_args()
-    checks, library = Checks(), arguments.build / "libft_malloc.so"
+    checks, library = Checks("ft_malloc"), arguments.build / "libft_malloc.so"
     checks.that(library.exists(), f"{library} is built")
     env = environment(library)
     check_reclaims(checks, arguments.programs, env)
@@ -168,8 +161,7 @@ def main():
     check_growth(checks, arguments.programs, env)
     check_wrong_pointers(checks, arguments.programs, library)
     check_listing(checks, arguments.programs)
-    print(f"ft_malloc: {checks.passed} passed, {checks.failed} failed")
-    return 1 if checks.failed else 0
+    return checks.end()
 
 
 if __name__ == "__main__":

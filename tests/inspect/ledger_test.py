@@ -12,15 +12,8 @@ import re
 import subprocess
 import sys
 
-
-class Checks:
-    def __init__(self):
-        self.passed, self.failed = 0, 0
-
-    def that(self, holds, what):
-        self.passed, self.failed = self.passed + bool(holds), self.failed + (not holds)
-        if not holds:
-            print(f"FAIL: {what}", file=sys.stderr)
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+from checks import Checks
 
 
 def run(program, *arguments):
@@ -120,7 +113,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--programs", type=pathlib.Path, required=True)
     program = parser.parse_args().programs / "inspect_adds_up"
-    checks = Checks()
+    checks = Checks("ledger")
     kept = check_json(checks, program)
     purged = check_json(checks, program, "purged")
     checks.that(purged["own_bytes"] < 0.8 * kept["own_bytes"], "what was purged is not resident any more")
@@ -128,8 +121,7 @@ def main():
     checks.that(any(k["slabs_peak"] > k["slabs"] for k in purged["classes"]), "slabs went, their peak stays")
     check_payload(checks, program)
     check_openmetrics(checks, program)
-    print(f"ledger: {checks.passed} passed, {checks.failed} failed")
-    return 1 if checks.failed else 0
+    return checks.end()
 
 
 if __name__ == "__main__":

@@ -191,6 +191,31 @@ static void test_sweep(void **state)
     require_in_child(sweep_lost_counts, NULL);
 }
 
+/* What a sweep finds ready is as young as what an event makes ready: a purge leaves it its age. */
+static void sweep_makes_young(void *arg)
+{
+    (void)arg;
+    open_heap();
+    struct slab *some[2];
+    unsigned c = 25;
+    for (int i = 0; i < 2; i++)
+        some[i] = lease_with_live(c, size_classes[c].slots);
+    for (int i = 0; i < 2; i++) {
+        shelf_return(some[i]);
+        memset(some[i]->states, SLOT_FREE, 100);
+    }
+    fake.now_ms += 777;
+    const struct slab *leased = shelf_lease(c, 0);
+    const struct slab *left = some[leased == some[0]];
+    REQUIRE(left->place == SLAB_READY && left->stamp_ms == (uint32_t)fake.now_ms);
+}
+
+static void test_sweep_makes_young(void **state)
+{
+    (void)state;
+    require_in_child(sweep_makes_young, NULL);
+}
+
 static void retire_by_sweep(void *arg)
 {
     (void)arg;
@@ -368,6 +393,7 @@ int main(void)
         cmocka_unit_test(test_events),
         cmocka_unit_test(test_event_anywhere),
         cmocka_unit_test(test_sweep),
+        cmocka_unit_test(test_sweep_makes_young),
         cmocka_unit_test(test_sweep_retires),
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_hold),
