@@ -346,7 +346,8 @@ def start_up(context):
 
 # Stalls of a thread that grows
 
-STALL_CASES = [(20, 256), (64, 1024), (256, 1024), (256, 16384), (1024, 4096), (1024, 16384)]  # KiB: holes, blocks
+STALL_CASES = [(20, 256), (64, 1024), (256, 1024), (256, 16384), (1024, 4096), (1024, 16384), (4096, 8192),
+               (16384, 20000)]  # KiB: holes, blocks
 STALL_US = 200
 
 

@@ -4,7 +4,14 @@
  * when nothing is left to give back, so an idle process shrinks by itself and a quiet one has no extra thread. Where it
  * cannot be started (or purge_thread=0) the threads that free do the passes, at most one in each purge_delay.
  *
- * Locking: passes are serial (RANK_PURGE, dropped between size classes). */
+ * Locking: passes are serial (RANK_PURGE, dropped between batches). How long a lock is held:
+ *   pass lock   one batch: the free pages of 16 slabs, or 64 runs of at most 4096 pages (16 MiB) in all, some
+ *               2 ms. A thread that grows only tries it. Those who wait: malloc_trim, fork, and
+ *               whoever frees while purge_delay=0 or no helper is to be had, as he makes the pass himself.
+ *   shelf lock  no system call but the mapping of fresh pages for a slab; of states at most those of 16 slabs are counted.
+ *               But a pass looks through the whole list of ready slabs of the class for 16 that are old enough.
+ *   span lock   no system call but that, and the advice of huge pages for them. A batch is taken and put back under it: 64
+ *               runs at most. Only who looks (walks, checks) holds it for as long as the window is large. */
 #ifndef RATION_CORE_PURGE_H
 #define RATION_CORE_PURGE_H
 

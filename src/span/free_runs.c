@@ -93,10 +93,15 @@ static void tag_ends(const struct run *r, uint64_t tag)
     tag_set(r->first + r->pages - 1, tag);
 }
 
+static uint64_t tag_of(const struct run *r)
+{
+    return (uint64_t)(uintptr_t)r | r->kind;
+}
+
 /* Files r, which no neighbour can merge with. */
 static void insert(struct run *r)
 {
-    tag_ends(r, (uint64_t)(uintptr_t)r | r->kind);
+    tag_ends(r, tag_of(r));
     run_tree_insert(&span.tree[r->kind], r);
     if (r->kind == RUN_DIRTY)
         queue_append(r);
@@ -115,6 +120,20 @@ struct run free_run_take(struct run *r)
     span.runs[r->kind]--;
     spare_push(r);
     return taken;
+}
+
+struct run free_run_cut(struct run *r, size_t pages)
+{
+    struct run front = *r;
+    front.pages = pages;
+    tag_ends(r, 0);
+    run_tree_remove(&span.tree[r->kind], r);
+    r->first += pages;
+    r->pages -= pages;
+    run_tree_insert(&span.tree[r->kind], r);
+    tag_ends(r, tag_of(r));
+    span.pages[r->kind] -= pages;
+    return front;
 }
 
 static void insert_new(size_t first, size_t pages, enum run_kind kind, uint64_t stamp_ms)

@@ -76,8 +76,10 @@ size_t span_in_use_bytes(uintptr_t address, enum run_kind use);
 /* The run that holds `address`, found by search if need be. */
 struct span_place span_find(uintptr_t address);
 
-/* Purges dirty runs that are at least age_ms old, at most max_pages of them. Returns the pages given back. */
-size_t span_purge(uint64_t now_ms, uint64_t age_ms, size_t max_pages);
+/* Purges dirty runs that are at least age_ms old, the oldest first, until enough_pages are; never more than max_pages, of
+ * the last run a part if need be, whose rest keeps its age and its turn. enough_pages <= max_pages. Returns the pages
+ * given back. */
+size_t span_purge(uint64_t now_ms, uint64_t age_ms, size_t enough_pages, size_t max_pages);
 
 /* Pages taken from elsewhere than dirty runs since the last span_take_excess: the heap grew by that much. A hint, for a
  * look without the lock. */

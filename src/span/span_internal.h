@@ -96,6 +96,8 @@ bool span_prepare_records(size_t end);
 void free_run_add(size_t first, size_t pages, enum run_kind kind, uint64_t stamp_ms);
 /* Takes a free run out of its tree and queue; its tags are cleared, its record goes back. Copies it out first. */
 struct run free_run_take(struct run *r);
+/* Takes the first pages of r, fewer than all: the rest keeps its record, its age and its place in the queue. */
+struct run free_run_cut(struct run *r, size_t pages);
 /* Takes [first, first + pages) out of free run r; the rest stays free. */
 void free_run_carve(struct run *r, size_t first, size_t pages);
 

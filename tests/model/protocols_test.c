@@ -388,7 +388,7 @@ static void large_traffic(void)
 
 static void purge_runs(void)
 {
-    span_purge(fake.now_ms + 5000, 0, SIZE_MAX);
+    span_purge(fake.now_ms + 5000, 0, SIZE_MAX, SIZE_MAX);
 }
 
 static void resize_large(void)

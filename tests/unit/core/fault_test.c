@@ -93,7 +93,7 @@ static void void_run(void *arg)
     fault_explain((uintptr_t)&page, OS_ACCESS_READ);
     fault_explain(0, OS_ACCESS_READ);
     REQUIRE(fake.message_writes == 0); /* no fault of ours */
-    span_purge(fake.now_ms, 0, SIZE_MAX);
+    span_purge(fake.now_ms, 0, SIZE_MAX, SIZE_MAX);
     fault_explain((uintptr_t)p + 9, OS_ACCESS_READ);
     REQUIRE(fake.message_writes == 1 && strstr(fake.message, "ration: use after free at 0x") &&
             strstr(fake.message, "went back to the system: a free run of 16777216 bytes"));

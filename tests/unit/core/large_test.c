@@ -96,7 +96,7 @@ static void resize_at_random(void *arg)
         pattern_write(q, n, (uint64_t)i << 32);
         sizes[i] = n;
         if (step % 50 == 0)
-            span_purge(fake.now_ms, 0, SIZE_MAX);
+            span_purge(fake.now_ms, 0, SIZE_MAX, SIZE_MAX);
         REQUIRE(span_check() == 0);
     }
     for (int i = 0; i < LIVE; i++)

@@ -78,7 +78,7 @@ static void test_large(void **state)
     require_kind(p, "realloc", "use after free", "free run");
     require_kind(p + 4096, "free", "double free", "free run");
     require_kind(p + 5, "free", "misaligned free", "free run");
-    span_purge(fake.now_ms, 0, SIZE_MAX);
+    span_purge(fake.now_ms, 0, SIZE_MAX, SIZE_MAX);
     require_kind(p, "free", "double free", "free run");
 }
 

@@ -336,6 +336,39 @@ static void test_without_helper(void **state)
     require_in_child(without_helper, NULL);
 }
 
+/* A thread that grows while long runs lie dirty purges some, but no more at once than takes 200 us, however long the
+ * runs are. */
+static void grow_beside_long_runs(void *arg)
+{
+    size_t run_bytes = *(const size_t *)arg;
+    enum { RUNS = 16, GROWTHS = 32, AT_MOST = 256 };
+    static void *runs[RUNS];
+    start(500);
+    for (size_t i = 0; i < RUNS; i++)
+        runs[i] = malloc_fast(run_bytes);
+    for (size_t i = 0; i < RUNS; i += 2)
+        free_fast(runs[i]);
+    size_t purged = 0;
+    for (size_t i = 0; i < GROWTHS; i++) {
+        fake_os_clear();
+        REQUIRE(malloc_fast(run_bytes + MIB(1)) != NULL);
+        size_t now = 0;
+        for (size_t k = 0; k < fake.purged_count; k++)
+            now += fake.purged[k].bytes;
+        REQUIRE(now >> page_shift <= AT_MOST && fake_os_calls(ENTRY_PAGES_UNMAP) == 0);
+        purged += now;
+    }
+    REQUIRE(purged > 0);
+    REQUIRE_SOUND();
+}
+
+static void test_growth_purges_little_at_once(void **state)
+{
+    (void)state;
+    for (size_t bytes = MIB(1); bytes <= MIB(16); bytes *= 4)
+        require_in_child(grow_beside_long_runs, &bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -343,7 +376,7 @@ int main(void)
         cmocka_unit_test(test_near_limit),     cmocka_unit_test(test_at_once),
         cmocka_unit_test(test_refused),        cmocka_unit_test(test_use_again),
         cmocka_unit_test(test_idle),           cmocka_unit_test(test_free_late),
-        cmocka_unit_test(test_without_helper),
+        cmocka_unit_test(test_without_helper), cmocka_unit_test(test_growth_purges_little_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

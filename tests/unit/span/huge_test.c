@@ -127,14 +127,14 @@ static void purge_and_take_again(void *arg)
 
     /* a part of one chunk: plain, and split first */
     span_release((uintptr_t)first, RUN_SLAB);
-    REQUIRE(span_purge(fake.now_ms, 0, 1000) == (size_t)SLAB_BYTES >> page_shift);
+    REQUIRE(span_purge(fake.now_ms, 0, 1000, 1000) == (size_t)SLAB_BYTES >> page_shift);
     REQUIRE(fake.calls[ENTRY_PAGES_SPLIT] == 1 && fake.calls[ENTRY_PAGES_NO_HUGE] == 1);
     REQUIRE(take_slab() == first && asked() == before); /* not the whole chunk is fresh */
 
     /* all three chunks: those two that still are huge become plain in one call */
     for (size_t at = 0; at < 3 * CHUNK_BYTES; at += SLAB_BYTES)
         span_release((uintptr_t)first + at, RUN_SLAB);
-    REQUIRE(span_purge(fake.now_ms, 0, 10000) == 3 * CHUNK_BYTES >> page_shift);
+    REQUIRE(span_purge(fake.now_ms, 0, 10000, 10000) == 3 * CHUNK_BYTES >> page_shift);
     REQUIRE(fake.calls[ENTRY_PAGES_NO_HUGE] == 2 && huge_check() == 0);
 
     /* the heap grows again: each is asked for again */
@@ -148,13 +148,36 @@ static void test_purged_chunks_are_plain(void **state)
     require_in_child(purge_and_take_again, NULL);
 }
 
+/* Half of a huge chunk: split, and plain; the two chunks behind it stay huge until their turn comes. */
+static void purge_in_parts(void *arg)
+{
+    (void)arg;
+    open_large();
+    char *first = take_slab();
+    take_slabs(3 * CHUNK_BYTES - SLAB_BYTES);
+    for (size_t at = 0; at < 3 * CHUNK_BYTES; at += SLAB_BYTES)
+        span_release((uintptr_t)first + at, RUN_SLAB);
+    REQUIRE(span_purge(fake.now_ms, 0, 256, 256) == 256 && fake.purged[0].start == first);
+    REQUIRE(fake.calls[ENTRY_PAGES_SPLIT] == 1 && fake.calls[ENTRY_PAGES_NO_HUGE] == 1);
+    REQUIRE(span_purge(fake.now_ms, 0, 256, 256) == 256); /* the other half: plain already */
+    REQUIRE(fake.calls[ENTRY_PAGES_SPLIT] == 1 && fake.calls[ENTRY_PAGES_NO_HUGE] == 1);
+    REQUIRE(span_purge(fake.now_ms, 0, 4096, 4096) == 1024 && fake.calls[ENTRY_PAGES_NO_HUGE] == 2);
+    REQUIRE(huge_check() == 0 && span_check() == 0);
+}
+
+static void test_a_part_of_a_chunk(void **state)
+{
+    (void)state;
+    require_in_child(purge_in_parts, NULL);
+}
+
 static void purge_plain(void *arg)
 {
     (void)arg;
     fake_os_install();
     REQUIRE(span_open(no_slab_here));
     span_release((uintptr_t)take_slab(), RUN_SLAB);
-    REQUIRE(span_purge(fake.now_ms, 0, 1000) > 0);
+    REQUIRE(span_purge(fake.now_ms, 0, 1000, 1000) > 0);
     REQUIRE(fake.calls[ENTRY_PAGES_SPLIT] == 0 && fake.calls[ENTRY_PAGES_NO_HUGE] == 0);
 }
 
@@ -186,6 +209,7 @@ int main(void)
         cmocka_unit_test(test_unfilled_slabs_ask_for_none),
         cmocka_unit_test(test_never),
         cmocka_unit_test(test_purged_chunks_are_plain),
+        cmocka_unit_test(test_a_part_of_a_chunk),
         cmocka_unit_test(test_plain_memory_costs_no_call),
         cmocka_unit_test(test_g1_huge_chunk_beyond_the_mapped),
     };

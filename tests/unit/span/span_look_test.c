@@ -36,7 +36,7 @@ static int lay_out(void **state)
     at.last = take(16, RUN_SLAB);
     at.clean = at.dirty + 2 * page();
     span_trim((void *)at.dirty, 2 * page());
-    assert_int_equal(span_purge(fake.now_ms, 0, SIZE_MAX), 3); /* the clean run */
+    assert_int_equal(span_purge(fake.now_ms, 0, SIZE_MAX, SIZE_MAX), 3); /* the clean run */
     assert_int_equal(span_release(at.dirty, RUN_LARGE), 2 * page());
     assert_int_equal(span_release(at.dirty2, RUN_LARGE), 4 * page());
     assert_int_equal(span_check(), 0);

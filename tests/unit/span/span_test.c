@@ -180,6 +180,14 @@ static void step_trim(struct chance *chance)
     l->bytes = align_up(bytes, page());
 }
 
+static void step_purge(struct chance *chance)
+{
+    size_t age_ms = chance_below(chance, 3) * 300;
+    size_t max_pages = 1 + chance_below(chance, 500);
+    size_t enough_pages = 1 + chance_below(chance, max_pages);
+    REQUIRE(span_purge(fake.now_ms, age_ms, enough_pages, max_pages) <= max_pages);
+}
+
 static void step_move(struct chance *chance)
 {
     struct live *l = pick_large(chance);
@@ -214,7 +222,7 @@ static void random_steps(void *arg)
         else if (what < 14)
             step_move(&chance);
         else if (what == 14)
-            span_purge(fake.now_ms, chance_below(&chance, 3) * 300, 1 + chance_below(&chance, 500));
+            step_purge(&chance);
         check_all();
     }
     while (live_count > 0)
@@ -491,19 +499,19 @@ static void purge_by_age(void *arg)
     fake.now_ms += 100;
     span_trim(young, page());
     fake_os_clear();
-    REQUIRE(span_purge(fake.now_ms, 101, 1000) == 0 && fake.purged_count == 0);
-    REQUIRE(span_purge(fake.now_ms, 100, 1000) == 4 && fake.purged_count == 1);
+    REQUIRE(span_purge(fake.now_ms, 101, 1000, 1000) == 0 && fake.purged_count == 0);
+    REQUIRE(span_purge(fake.now_ms, 100, 1000, 1000) == 4 && fake.purged_count == 1);
     REQUIRE(fake.purged[0].start == old && fake.purged[0].bytes == 4 * page());
     require_zero(old, 4 * page());
     REQUIRE(young[0] == 1 && young[page()] == 1);
     REQUIRE(span_check() == 0);
     fake.refuse |= ENTRY_BIT(ENTRY_PAGES_PURGE);
     fake.now_ms += 1000;
-    REQUIRE(span_purge(fake.now_ms, 100, 1000) == 0);
+    REQUIRE(span_purge(fake.now_ms, 100, 1000, 1000) == 0);
     REQUIRE(span_dirty_bytes() == 3 * page() && span_check() == 0);
     fake.refuse &= ~ENTRY_BIT(ENTRY_PAGES_PURGE);
-    REQUIRE(span_purge(fake.now_ms, 100, 1000) == 0); /* it starts to age anew */
-    REQUIRE(span_purge(fake.now_ms + 100, 100, 1000) == 3);
+    REQUIRE(span_purge(fake.now_ms, 100, 1000, 1000) == 0); /* it starts to age anew */
+    REQUIRE(span_purge(fake.now_ms + 100, 100, 1000, 1000) == 3);
     REQUIRE(span_dirty_bytes() == 0 && span_check() == 0);
 }
 
@@ -522,7 +530,7 @@ static void purge_long_run(void *arg)
     memset(p, 1, MIB(9));
     REQUIRE(span_release((uintptr_t)p, RUN_LARGE) == MIB(9));
     fake_os_clear();
-    REQUIRE(span_purge(fake.now_ms, 0, SIZE_MAX) == MIB(9) >> page_shift);
+    REQUIRE(span_purge(fake.now_ms, 0, SIZE_MAX, SIZE_MAX) == MIB(9) >> page_shift);
     REQUIRE(fake_os_calls(ENTRY_PAGES_UNMAP) == 1 && fake.purged_count == 0);
     struct span_counts c;
     span_count(&c);
@@ -534,7 +542,7 @@ static void purge_long_run(void *arg)
     require_zero(p, MIB(9));
     REQUIRE(span_release((uintptr_t)p, RUN_LARGE) == MIB(9));
     fake.refuse |= ENTRY_BIT(ENTRY_PAGES_UNMAP);
-    REQUIRE(span_purge(fake.now_ms, 0, SIZE_MAX) == MIB(9) >> page_shift);
+    REQUIRE(span_purge(fake.now_ms, 0, SIZE_MAX, SIZE_MAX) == MIB(9) >> page_shift);
     REQUIRE(fake.purged_count == 1 && span_check() == 0);
 }
 
@@ -542,6 +550,116 @@ static void test_long_runs_are_unmapped(void **state)
 {
     (void)state;
     require_in_child(purge_long_run, NULL);
+}
+
+/* A large block of `pages` pages, none of them zero; a page in use behind it. */
+static unsigned char *take_run(size_t pages)
+{
+    bool is_zero;
+    unsigned char *p = span_alloc(pages * page(), 1, RUN_LARGE, &is_zero);
+    REQUIRE(p != NULL && span_alloc(page(), 1, RUN_LARGE, &is_zero) != NULL);
+    memset(p, 1, pages * page());
+    return p;
+}
+
+static void drop_run(unsigned char *p, size_t pages)
+{
+    REQUIRE(span_release((uintptr_t)p, RUN_LARGE) == pages * page());
+}
+
+static bool is_oldest(const unsigned char *start, size_t pages, uint64_t stamp_ms)
+{
+    const struct run *r = span.oldest;
+    return r != NULL && address_of(r->first) == (uintptr_t)start && r->pages == pages &&
+           r->stamp_ms == stamp_ms;
+}
+
+static void purge_in_parts(void *arg)
+{
+    (void)arg;
+    open_span();
+    unsigned char *first = take_run(100);
+    unsigned char *second = take_run(600);
+    unsigned char *young = take_run(50);
+    drop_run(first, 100);
+    fake.now_ms += 10;
+    uint64_t second_stamp = fake.now_ms;
+    drop_run(second, 600);
+    fake.now_ms += 10;
+    drop_run(young, 50);
+    fake_os_clear();
+    REQUIRE(span_purge(fake.now_ms, 5, 101, 256) == 256 && span_check() == 0);
+    REQUIRE(fake.purged_count == 2 && fake.purged[0].start == first);
+    REQUIRE(fake.purged[1].start == second && fake.purged[1].bytes == 156 * page());
+    require_zero(second, 156 * page());
+    /* the rest: dirty, as old as it was, and next in turn */
+    unsigned char *rest = second + 156 * page();
+    for (size_t i = 0; i < 444 * page(); i += page())
+        REQUIRE(rest[i] == 1);
+    REQUIRE(span_dirty_bytes() == (444 + 50) * page());
+    REQUIRE(is_oldest(rest, 444, second_stamp));
+    REQUIRE(span_purge(fake.now_ms, 5, 443, 443) == 443 && is_oldest(rest + 443 * page(), 1, second_stamp));
+    REQUIRE(span_purge(fake.now_ms, 5, 256, 256) == 1 && span_check() == 0);
+    REQUIRE(span_dirty_bytes() == 50 * page()); /* too young */
+    struct span_counts c;
+    span_count(&c);
+    REQUIRE(c.pages[RUN_HELD] == 0 && c.runs[RUN_DIRTY] == 1);
+}
+
+static void test_the_last_run_is_cut(void **state)
+{
+    (void)state;
+    require_in_child(purge_in_parts, NULL);
+}
+
+/* Not purged after all, the part joins the rest again. */
+static void refuse_a_part(void *arg)
+{
+    (void)arg;
+    open_span();
+    unsigned char *p = take_run(600);
+    drop_run(p, 600);
+    fake.refuse |= ENTRY_BIT(ENTRY_PAGES_PURGE);
+    REQUIRE(span_purge(fake.now_ms, 0, 256, 256) == 0 && span_check() == 0);
+    REQUIRE(is_oldest(p, 600, fake.now_ms));
+}
+
+static void test_a_refused_part_joins_the_rest(void **state)
+{
+    (void)state;
+    require_in_child(refuse_a_part, NULL);
+}
+
+/* What can be unmapped is not cut into parts too short for it, unless less than that is asked for. */
+static void purge_long_runs_in_parts(void *arg)
+{
+    (void)arg;
+    open_span();
+    size_t mib = MIB(1) / page();
+    unsigned char *first = take_run(mib);
+    unsigned char *second = take_run(20 * mib);
+    drop_run(first, mib);
+    drop_run(second, 20 * mib);
+    fake_os_clear();
+    REQUIRE(span_purge(fake.now_ms, 0, 16 * mib, 16 * mib) == mib && fake.purged_count == 1);
+    REQUIRE(span_purge(fake.now_ms, 0, 16 * mib, 16 * mib) == 12 * mib); /* 8 MiB are left */
+    REQUIRE(span_purge(fake.now_ms, 0, 16 * mib, 16 * mib) == 8 * mib);
+    REQUIRE(fake_os_calls(ENTRY_PAGES_UNMAP) == 2 && fake.purged_count == 1);
+    struct span_counts c;
+    span_count(&c);
+    REQUIRE(c.pages[RUN_VOID] == 20 * mib && c.runs[RUN_VOID] == 1 && span_check() == 0);
+
+    drop_run(take_run(24 * mib), 24 * mib);
+    fake_os_clear();
+    REQUIRE(span_purge(fake.now_ms, 0, mib, mib) == mib && span_check() == 0);
+    REQUIRE(fake_os_calls(ENTRY_PAGES_UNMAP) == 0 && fake.purged_count == 1);
+    REQUIRE(span_dirty_bytes() == MIB(23));
+}
+
+static void test_long_runs_are_unmapped_in_parts(void **state)
+{
+    (void)state;
+    require_in_child(purge_long_runs_in_parts, NULL);
 }
 
 static void extend_and_fail(void *arg)
@@ -608,6 +726,9 @@ int main(void)
         cmocka_unit_test(test_move_keeps_the_reservation),
         cmocka_unit_test(test_purge_by_age),
         cmocka_unit_test(test_long_runs_are_unmapped),
+        cmocka_unit_test(test_the_last_run_is_cut),
+        cmocka_unit_test(test_a_refused_part_joins_the_rest),
+        cmocka_unit_test(test_long_runs_are_unmapped_in_parts),
         cmocka_unit_test(test_extend),
         cmocka_unit_test(test_open_can_fail_and_succeed_later),
     };
