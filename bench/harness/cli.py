@@ -119,15 +119,15 @@ def run_row(row, order, runs_of, tools, scratch):
 
 
 def run_rounds(rows, chosen, tools, rounds, scratch):
-    """Interleaved: the samples of one row under all allocators lie next to each other in time, and
-    each round begins with another allocator. Returns the samples and, where a person stopped the
+    """Interleaved: the samples of one row under all allocators lie next to each other in time, in
+    another order each time. Returns the samples and, where a person stopped the
     run, a note of how far it came: what was measured until then is kept."""
     samples = {row.name: {a.name: [] for a in chosen} for row in rows}
     for number in range(rounds):
-        shift = number % len(chosen)
         for row in rows:
             try:
-                shown = run_row(row, chosen[shift:] + chosen[:shift], samples[row.name], tools, scratch)
+                shown = run_row(row, bench_rows.shuffled(chosen, row.name, number), samples[row.name], tools,
+                                scratch)
             except KeyboardInterrupt:
                 return samples, f"interrupted in round {number + 1} of {rounds}, at {row.name}"
             say(f"[{number + 1}/{rounds}] {row.name}: {shown}")

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import random
 import re
 import subprocess
 
@@ -32,6 +33,14 @@ class Job:
         self.drive = drive
         self.compare_output = compare_output
         self.base_preload = libc_preload(command[0])
+
+
+def shuffled(allocators, *key):
+    """The allocators in an order that depends on the key alone. What ran just before decides which
+    pages of the system an allocator gets: those that a run in huge pages gave back are warm and in
+    one piece, and on a virtual machine whose host takes free memory back others cost several times
+    as much. So nobody always has the same predecessor."""
+    return random.Random(repr(key)).sample(allocators, len(allocators))
 
 
 def libc_preload(program):

@@ -11,6 +11,7 @@ import subprocess
 import lines
 from allocators import BASE, OURS, BenchError
 from report import table
+from rows import shuffled
 
 KILL_AFTER_SECONDS = 120
 
@@ -34,10 +35,9 @@ class Context:
         self.failures = []
 
     def orders(self):
-        """One order of the allocators for each round; each begins with another one."""
+        """One order of the allocators for each round."""
         for number in range(self.rounds):
-            shift = number % len(self.chosen)
-            yield number + 1, self.chosen[shift:] + self.chosen[:shift]
+            yield number + 1, shuffled(self.chosen, number)
 
     def run(self, allocator, command, measure_into=None, variable="LD_PRELOAD"):
         """Output of a program under an allocator, or None; failures are noted and shown."""

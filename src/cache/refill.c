@@ -9,7 +9,6 @@
  * just got keeps a small footprint in the processor's caches and in memory. */
 #include "cache/cache.h"
 #include "slab/shelf.h"
-#include "span/huge.h"
 #include "span/span.h"
 
 enum {
@@ -80,8 +79,7 @@ static bool offer(struct slab *s, unsigned first, uint64_t mask, uint32_t size)
     bool is_zero = false;
     if (end > s->opened) {
         is_zero = s->fresh && low >= s->opened;
-        atomic_add_relaxed(&huge_offered_bytes, (size_t)(end - s->opened) * size);
-        s->opened = (uint16_t)end;
+        atomic_store_relaxed(&s->opened, (uint16_t)end);
     }
     if (UNLIKELY(s->purged_pages != 0))
         is_zero |=

@@ -6,7 +6,9 @@
 #include "core/harden.h"
 #include "core/purge.h"
 #include "core/sample.h"
+#include "core/witness.h"
 #include "os/os.h"
+#include "span/huge.h"
 #include "span/span.h"
 
 #include <string.h>
@@ -41,6 +43,8 @@ void *large_alloc(size_t n, size_t align, bool zero)
         return out_of_memory();
     if (zero && !is_zero)
         memset(p, 0, n);
+    if (n >= WITNESS_BYTES && is_zero && !zero)
+        witness_fresh(p, n);
     return p;
 }
 
@@ -56,11 +60,31 @@ bool large_free(void *p, const char *function)
 {
     if (UNLIKELY(fences_are_on) && fence_free(p, function))
         return true;
+    witness_ends(p);
     size_t bytes = span_release((uintptr_t)p, RUN_LARGE);
     if (bytes == 0)
         return false;
     purge_note(bytes);
     return true;
+}
+
+/* Huge pages keep their size on the way between two places at multiples of it. */
+static void *extend_or_move(void *p, size_t had, size_t n)
+{
+    if (span_extend(p, n))
+        return p;
+    return had >= MOVE_BYTES ? span_move(p, n, n >= WITNESS_BYTES ? HUGE_BYTES : 1) : NULL;
+}
+
+static void *grow(void *p, size_t had, size_t n)
+{
+    if (LIKELY(had < WITNESS_BYTES))
+        return extend_or_move(p, had, n);
+    bool is_trusted = witness_grows(p, had, n);
+    void *q = extend_or_move(p, had, n);
+    if (q != NULL && is_trusted)
+        witness_grown(q, had, n);
+    return q;
 }
 
 void *large_resize(void *p, size_t had, size_t n, const char *function)
@@ -71,12 +95,13 @@ void *large_resize(void *p, size_t had, size_t n, const char *function)
     if (UNLIKELY(fences_are_on) && fence_is_live(p, &fenced_bytes))
         return fence_resize(p, n, function);
     if (n <= had) {
+        witness_ends(p);
         span_trim(p, n);
         if (had - n >= os->page_bytes())
             purge_note(had - n);
         return p;
     }
-    void *q = span_extend(p, n) ? p : had >= MOVE_BYTES ? span_move(p, n, 1) : NULL;
+    void *q = grow(p, had, n);
     purge_growth();
     return q;
 }

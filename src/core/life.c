@@ -10,6 +10,7 @@
 #include "core/harden.h"
 #include "core/purge.h"
 #include "core/sample.h"
+#include "core/witness.h"
 #include "os/lock.h"
 #include "os/os.h"
 #include "os/pages.h"
@@ -166,6 +167,7 @@ static void begin_child(void)
     lock_fork_child(&late.lock);
     cache_fork_child();
     purge_fork_child();
+    witness_fork_child();
     report_fork_child();
     events_fork_child();
     if (!fork_is_nested) { /* else what it needs may be half changed until the handler returns */

@@ -32,6 +32,11 @@ enum os_guard {
     OS_GUARD_UNMAP,  /* not mapped: one more mapping at most */
 };
 
+/* Transparent huge pages of 2 MiB: what the system is set to. Where it does not tell, it may be asked. */
+enum os_huge { OS_HUGE_WHEN_ASKED, OS_HUGE_ALWAYS, OS_HUGE_NEVER };
+
+enum { LOOK_PAGES_MAX = 32 };
+
 enum os_access { OS_ACCESS_READ, OS_ACCESS_WRITE, OS_ACCESS_UNKNOWN };
 
 /* A mapping of the process as the system tells it. `name` is its file or a word in brackets, and may be empty; a long
@@ -72,8 +77,10 @@ struct os_table {
     /* Huge pages that hold `start` and do not lie in the range whole become small ones: else purging a part of a huge
      * page would lower what the process is said to use, while the system gets nothing back. Advice only. */
     void (*pages_split)(void *start, size_t bytes);
-    /* Whether pages of 2 MiB come without being asked for (transparent huge pages "always"). */
-    bool (*huge_pages_unasked)(void);
+    enum os_huge (*huge_pages)(void);
+    /* How many pages of the ranges hold memory, be it swapped out; of each range at most the first LOOK_PAGES_MAX count.
+     * -1: it cannot be told. */
+    int64_t (*pages_resident)(const struct os_range *ranges, size_t n);
     /* RLIMIT_AS in bytes; SIZE_MAX when unlimited. */
     size_t (*address_space_limit)(void);
 

@@ -201,11 +201,48 @@ static void *linux_file_share(int fd, uint64_t magic, size_t bytes)
     return syscall_failed(at) ? NULL : (void *)at;
 }
 
-static bool linux_huge_pages_unasked(void)
+/* The chosen word stands in brackets: "always [madvise] never". */
+static enum os_huge linux_huge_pages(void)
 {
     char text[64] = "";
-    int64_t n = linux_read_file("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text);
-    return n > 2 && text[0] == '[' && text[1] == 'a';
+    linux_read_file("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text - 1);
+    const char *chosen = text;
+    while (*chosen != '\0' && *chosen != '[')
+        chosen++;
+    if (*chosen == '\0' || chosen[1] == 'm')
+        return OS_HUGE_WHEN_ASKED;
+    return chosen[1] == 'a' ? OS_HUGE_ALWAYS : OS_HUGE_NEVER;
+}
+
+/* One word for each page; its two highest bits: in memory, or swapped out. */
+static int64_t resident_in(long pagemap, const struct os_range *r)
+{
+    uint64_t words[LOOK_PAGES_MAX];
+    size_t page = linux_page_bytes();
+    size_t pages = r->bytes / page < LOOK_PAGES_MAX ? r->bytes / page : LOOK_PAGES_MAX;
+    long wanted = (long)(pages * sizeof *words);
+    long at = (long)((uintptr_t)r->start / page * sizeof *words);
+    if (syscall6(SYS_pread64, pagemap, (long)words, wanted, at, 0, 0) != wanted)
+        return -1;
+    int64_t resident = 0;
+    for (size_t i = 0; i < pages; i++)
+        resident += words[i] >> 62 != 0;
+    return resident;
+}
+
+static int64_t linux_pages_resident(const struct os_range *ranges, size_t n)
+{
+    long fd =
+        syscall6(SYS_openat, AT_FDCWD, (long)"/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0, 0, 0);
+    if (syscall_failed(fd))
+        return -1;
+    int64_t resident = 0;
+    for (size_t i = 0; i < n && resident >= 0; i++) {
+        int64_t more = resident_in(fd, &ranges[i]);
+        resident = more < 0 ? -1 : resident + more;
+    }
+    syscall6(SYS_close, fd, 0, 0, 0, 0, 0);
+    return resident;
 }
 
 static size_t linux_address_space_limit(void)
@@ -319,7 +356,8 @@ const struct os_table os_linux = {
     .pages_no_huge = linux_pages_no_huge,
     .pages_huge = linux_pages_huge,
     .pages_split = linux_pages_split,
-    .huge_pages_unasked = linux_huge_pages_unasked,
+    .huge_pages = linux_huge_pages,
+    .pages_resident = linux_pages_resident,
     .address_space_limit = linux_address_space_limit,
     .now_ms = linux_now_ms,
     .now_ns = linux_now_ns,

@@ -13,6 +13,8 @@ bool slabs_are_guarded;
 bool slabs_are_zeroed;
 uint32_t slab_records_made[CLASS_COUNT];
 
+enum { LOOK_BACK_UNITS = 3 * HUGE_BYTES / UNIT_BYTES };
+
 static struct slab *take_record(unsigned c)
 {
     const struct size_class *k = &size_classes[c];
@@ -20,6 +22,7 @@ static struct slab *take_record(unsigned c)
     struct slab *s = records_take(sizeof *s + padded);
     if (s == NULL)
         return NULL;
+    s->class_index = (uint8_t)c;
     for (unsigned i = k->slots; i < padded; i++)
         s->states[i] = SLOT_LIVE;
     return s;
@@ -30,6 +33,30 @@ static void map_slab(struct slab *s, struct slab *entry)
     size_t unit = window_unit(s->base);
     for (unsigned i = 0; i < class_units(s->class_index); i++)
         atomic_store_release(&window.map[unit + i], entry);
+}
+
+/* Whether the slabs before the unit were offered to three quarters: then new ones will be, too. Many threads with a slab
+ * for each class, of which they use a page, fill none. So many units are looked at that a huge page adds a quarter to
+ * them at most. */
+static bool fills_slabs(size_t unit)
+{
+    unsigned seen = 0;
+    size_t offered = 0;
+    while (unit > 0 && seen < LOOK_BACK_UNITS) {
+        const struct slab *s = atomic_load_acquire(&window.map[--unit]);
+        if (s == &no_slab)
+            continue;
+        seen++;
+        offered += (size_t)atomic_load_relaxed(&s->opened) * size_classes[s->class_index].size /
+                   class_units(s->class_index);
+    }
+    return seen == LOOK_BACK_UNITS && offered >= LOOK_BACK_UNITS * UNIT_BYTES / 4 * 3;
+}
+
+static void consider_huge(const struct slab *s)
+{
+    if (UNLIKELY(huge_begins_in(s->base, slab_bytes(s))) && fills_slabs(window_unit(s->base)))
+        huge_ask(s->base, slab_bytes(s), true);
 }
 
 struct slab *slab_create(unsigned c, struct slab *record)
@@ -52,13 +79,14 @@ struct slab *slab_create(unsigned c, struct slab *record)
     s->base = (uintptr_t)run;
     s->reciprocal = k->reciprocal;
     s->start_limit = slabs_are_guarded ? 0 : k->start_limit;
-    s->class_index = (uint8_t)c;
     s->slots = (uint16_t)k->slots;
-    s->opened = 0;
+    atomic_store_relaxed(&s->opened, (uint16_t)0);
     s->fresh = is_zero || slabs_are_zeroed;
     s->purged_pages = 0;
     s->place = SLAB_LEASED;
     map_slab(s, s);
+    if (is_zero)
+        consider_huge(s);
     return s;
 }
 
@@ -72,7 +100,6 @@ static size_t touched_bytes(const struct slab *s)
 void slab_retire(struct slab *s)
 {
     s->place = SLAB_RETIRED;
-    atomic_sub_relaxed(&huge_offered_bytes, (size_t)s->opened * size_classes[s->class_index].size);
     map_slab(s, &no_slab);
     span_release(s->base, RUN_SLAB);
 }

@@ -185,15 +185,13 @@ bool map_void(size_t first, size_t pages)
     return window_map(PAGES_VOID, address_of(first), pages << page_shift);
 }
 
-/* The first piece is small; then an eighth of what there is, so that calls stay few and unused pages (which cost
- * addresses, not memory) stay below an eighth. */
+/* The first piece is small; then an eighth of what there is, rounded up to whole huge pages, so that calls stay few and
+ * unused pages, which cost addresses and not memory, are few as well. */
 static size_t choose_map_step(size_t missing)
 {
     size_t step = max_size(pages_for(MIB(1)), span.mapped / 8);
     step = max_size(missing, min_size(step, pages_for(MIB(64))));
-    if (step < pages_for(MIB(2)))
-        return step;
-    return align_up(span.mapped + step, pages_for(MIB(2))) - span.mapped; /* whole huge pages */
+    return align_up(span.mapped + step, pages_for(MIB(2))) - span.mapped;
 }
 
 static bool map_to(size_t end)

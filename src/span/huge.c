@@ -6,23 +6,19 @@
 bool huge_never;
 
 enum {
-    HUGE_SHIFT =
-        21, /* 2 MiB, with pages of 4 KiB; with others huge pages are so large that we ask for none */
-    SMALL_SHIFT = 12,
-    UNFILLED_SHARE = 16,
-    HUGE_PAGES = 1 << (HUGE_SHIFT - SMALL_SHIFT),
+    SMALL_SHIFT = 12, /* with larger pages, huge ones are so large that we ask for none */
+    HUGE_PAGES = HUGE_BYTES >> SMALL_SHIFT,
     CHUNKS = (size_t)CHUNK_PAGES * CHUNK_COUNT / HUGE_PAGES,
 };
-#define HUGE_FROM MIB(32) /* see the header */
 
 /* Bit k: the k-th chunk of the window is huge. */
 static uint64_t huge_bits[CHUNKS / 64];
 static bool some_were_huge;
 
 /* A reservation is not aligned to chunks. */
-static bool may_be_huge(void)
+bool huge_is_possible(void)
 {
-    return page_shift == SMALL_SHIFT && !window.reserved && !huge_never;
+    return page_shift == SMALL_SHIFT && !window.reserved && !atomic_load_relaxed(&huge_never);
 }
 
 static bool is_huge(size_t chunk)
@@ -41,13 +37,6 @@ static bool clear_huge(size_t chunk)
     return is_huge(chunk) && (atomic_and_relaxed(&huge_bits[chunk / 64], ~bit) & bit) != 0;
 }
 
-static bool is_large_and_filled(void)
-{
-    size_t offered = atomic_load_relaxed(&huge_offered_bytes);
-    size_t in_use = span.pages[RUN_SLAB] << SMALL_SHIFT;
-    return offered >= HUGE_FROM && offered >= in_use - in_use / UNFILLED_SHARE;
-}
-
 /* Whether [page, end) is fresh: one clean run, or beyond the frontier and mapped. */
 static bool is_fresh(size_t page, size_t end)
 {
@@ -62,17 +51,27 @@ static bool is_fresh(size_t page, size_t end)
     return run_end >= end || (run_end == span.frontier && end <= span.mapped);
 }
 
-void huge_enter(size_t first, size_t pages)
+static void ask_for(size_t first, size_t end)
 {
-    if (!may_be_huge() || !is_large_and_filled())
-        return;
-    size_t start = align_up(first, HUGE_PAGES);
-    size_t end = start + HUGE_PAGES;
-    if (start >= first + pages || !is_fresh(first + pages, end))
-        return;
-    pages_huge((void *)address_of(start), (size_t)1 << HUGE_SHIFT);
-    set_huge(start / HUGE_PAGES);
+    pages_huge((void *)address_of(first), (end - first) << SMALL_SHIFT);
+    for (size_t page = first; page < end; page += HUGE_PAGES)
+        set_huge(page / HUGE_PAGES);
     atomic_store_relaxed(&some_were_huge, true);
+}
+
+void huge_ask(uintptr_t start, size_t bytes, bool with_rest)
+{
+    if (!huge_is_possible())
+        return;
+    lock_take(&span.lock);
+    size_t end = page_of(start) + pages_for(bytes);
+    size_t first = align_up(page_of(start), HUGE_PAGES);
+    size_t stop = align_up(end, HUGE_PAGES);
+    if (stop > end && !(with_rest && is_fresh(end, stop)))
+        stop -= HUGE_PAGES;
+    if (first < stop)
+        ask_for(first, stop);
+    lock_drop(&span.lock);
 }
 
 /* Makes the first few huge chunks of [chunk, end) that lie side by side plain. Returns the chunk behind them. */
@@ -84,7 +83,7 @@ static size_t leave_some(size_t chunk, size_t end)
     while (chunk < end && clear_huge(chunk))
         chunk++;
     if (chunk > first)
-        pages_no_huge((void *)address_of(first * HUGE_PAGES), (chunk - first) << HUGE_SHIFT);
+        pages_no_huge((void *)address_of(first * HUGE_PAGES), (chunk - first) * HUGE_BYTES);
     return chunk;
 }
 

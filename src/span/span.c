@@ -4,8 +4,6 @@
 #include "span/huge.h"
 
 size_t span_grown_pages;
-size_t
-    huge_offered_bytes; /* here, on the page that every slow path reads: a process touches no page more for it */
 struct span_state span = {.lock = LOCK_INIT(RANK_SPAN)};
 uint64_t *span_tags[CHUNK_COUNT];
 unsigned page_shift;
@@ -72,9 +70,12 @@ static bool take_free(enum run_kind kind, size_t pages, size_t align_pages, size
  * first piece. */
 static void consider_huge_pages(size_t pages)
 {
-    if (!span.no_huge && span.frontier + pages > span.mapped &&
-        span.mapped == pages_for(FIRST_MAP_BYTES))
-        span.no_huge = os->huge_pages_unasked();
+    if (span.frontier + pages <= span.mapped || span.mapped != pages_for(FIRST_MAP_BYTES))
+        return;
+    enum os_huge given = os->huge_pages();
+    span.no_huge = given == OS_HUGE_ALWAYS;
+    if (given == OS_HUGE_NEVER)
+        atomic_store_relaxed(&huge_never, true);
 }
 
 static void grow_by(size_t pages)
@@ -106,8 +107,6 @@ void *span_alloc(size_t bytes, size_t align, enum run_kind use, bool *is_zero)
     bool ok = span_prepare_records(0) && take_any(pages, align_pages, &first, is_zero);
     if (ok)
         tag_in_use(first, pages, use);
-    if (ok && use == RUN_SLAB && *is_zero)
-        huge_enter(first, pages);
     lock_drop(&span.lock);
     return ok ? (void *)address_of(first) : NULL;
 }

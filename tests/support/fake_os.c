@@ -21,7 +21,8 @@ static const char *const entry_names[ENTRY_COUNT] = {
     [ENTRY_PAGES_NO_HUGE] = "pages_no_huge",
     [ENTRY_PAGES_HUGE] = "pages_huge",
     [ENTRY_PAGES_SPLIT] = "pages_split",
-    [ENTRY_HUGE_UNASKED] = "huge_pages_unasked",
+    [ENTRY_HUGE_PAGES] = "huge_pages",
+    [ENTRY_PAGES_RESIDENT] = "pages_resident",
     [ENTRY_SPACE_LIMIT] = "address_space_limit",
     [ENTRY_NOW] = "now_ms",
     [ENTRY_RANDOM] = "random",
@@ -171,9 +172,17 @@ static void fake_pages_split(void *start, size_t bytes)
         os_linux.pages_split(start, bytes);
 }
 
-static bool fake_huge_pages_unasked(void)
+static enum os_huge fake_huge_pages(void)
 {
-    return !fails(ENTRY_HUGE_UNASKED) && os_linux.huge_pages_unasked();
+    fails(ENTRY_HUGE_PAGES); /* counted; it cannot fail */
+    return fake.huge_pages;
+}
+
+static int64_t fake_pages_resident(const struct os_range *ranges, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        require_pages("pages_resident", ranges[i].start, ranges[i].bytes);
+    return fails(ENTRY_PAGES_RESIDENT) ? -1 : os_linux.pages_resident(ranges, n);
 }
 
 static size_t fake_address_space_limit(void)
@@ -286,7 +295,8 @@ static const struct os_table fake_table = {
     .pages_no_huge = fake_pages_no_huge,
     .pages_huge = fake_pages_huge,
     .pages_split = fake_pages_split,
-    .huge_pages_unasked = fake_huge_pages_unasked,
+    .huge_pages = fake_huge_pages,
+    .pages_resident = fake_pages_resident,
     .address_space_limit = fake_address_space_limit,
     .now_ms = fake_now_ms,
     .now_ns = fake_now_ns,

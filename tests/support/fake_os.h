@@ -22,7 +22,8 @@ enum os_entry {
     ENTRY_PAGES_NO_HUGE,
     ENTRY_PAGES_HUGE,
     ENTRY_PAGES_SPLIT,
-    ENTRY_HUGE_UNASKED,
+    ENTRY_HUGE_PAGES,
+    ENTRY_PAGES_RESIDENT,
     ENTRY_SPACE_LIMIT,
     ENTRY_NOW,
     ENTRY_RANDOM,
@@ -41,8 +42,8 @@ enum os_entry {
 /* Entries that may fail by contract. */
 #define ENTRIES_FALLIBLE                                                                           \
     (ENTRY_BIT(ENTRY_PAGES_MAP) | ENTRY_BIT(ENTRY_PAGES_UNMAP) | ENTRY_BIT(ENTRY_PAGES_PURGE) |    \
-     ENTRY_BIT(ENTRY_PAGES_MOVE) |                                  \
-     ENTRY_BIT(ENTRY_PAGES_GUARD) | ENTRY_BIT(ENTRY_PAGES_UNGUARD) | ENTRY_BIT(ENTRY_HELPER_START) | ENTRY_BIT(ENTRY_READ_FILE))
+     ENTRY_BIT(ENTRY_PAGES_MOVE) | ENTRY_BIT(ENTRY_PAGES_GUARD) | ENTRY_BIT(ENTRY_PAGES_UNGUARD) | \
+     ENTRY_BIT(ENTRY_HELPER_START) | ENTRY_BIT(ENTRY_READ_FILE) | ENTRY_BIT(ENTRY_PAGES_RESIDENT))
 
 enum { FAKE_MESSAGE_CHARS = 8192, FAKE_PURGED_MAX = 4096, FAKE_FILES_MAX = 8 };
 
@@ -64,7 +65,10 @@ struct fake_os {
         move_unmaps_first; /* a failing pages_move has unmapped its destination, as kernels before 6.17 do */
 
     bool guards_map; /* no marks: guards take mappings, as on kernels before 6.13 */
-    void (*on_fault)(uintptr_t address, enum os_access access); /* faults_watch leaves it to the test */
+    void (*on_fault)(uintptr_t address,
+                     enum os_access access); /* faults_watch leaves it to the test */
+
+    enum os_huge huge_pages; /* what huge_pages says */
 
     bool clock_by_hand;
     uint64_t now_ms;

@@ -153,12 +153,39 @@ static void test_advice(void **state)
     os_linux.pages_no_huge(NULL, page); /* refused, and no matter */
     char line[64] = "";
     FILE *f = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "re");
-    bool always =
-        f != NULL && fgets(line, sizeof line, f) != NULL && strstr(line, "[always]") != NULL;
+    bool is_told = f != NULL && fgets(line, sizeof line, f) != NULL;
     if (f != NULL)
         fclose(f);
+    enum os_huge expected = OS_HUGE_WHEN_ASKED;
+    if (is_told && strstr(line, "[always]") != NULL)
+        expected = OS_HUGE_ALWAYS;
+    else if (is_told && strstr(line, "[never]") != NULL)
+        expected = OS_HUGE_NEVER;
     errno = 777;
-    assert_int_equal(os_linux.huge_pages_unasked(), always);
+    assert_int_equal(os_linux.huge_pages(), expected);
+}
+
+/* The first pages of each range count, as many as LOOK_PAGES_MAX; what was only mapped or was purged does not. */
+static void test_resident(void **state)
+{
+    (void)state;
+    enum { PAGES = 4 * LOOK_PAGES_MAX };
+    char *p = os_linux.pages_map(NULL, PAGES * page, OS_MAP_ANYWHERE);
+    assert_non_null(p);
+    struct os_range all = {p, PAGES * page};
+    struct os_range some[] = {{p, 10 * page},
+                              {p + LOOK_PAGES_MAX * page, 3 * LOOK_PAGES_MAX * page}};
+    assert_int_equal(os_linux.pages_resident(&all, 1), 0);
+    for (size_t i = 0; i < PAGES; i += 2)
+        p[i * page] = 1;
+    assert_int_equal(os_linux.pages_resident(&all, 1), LOOK_PAGES_MAX / 2);
+    assert_int_equal(os_linux.pages_resident(some, 2), 5 + LOOK_PAGES_MAX / 2);
+    size_t calls = 0;
+    struct os_range first = {p, page};
+    assert_int_equal(os_linux.pages_purge(&first, 1, &calls), 1);
+    assert_int_equal(os_linux.pages_resident(some, 2), 4 + LOOK_PAGES_MAX / 2);
+    assert_int_equal(os_linux.pages_resident(some, 0), 0);
+    os_linux.pages_unmap(p, PAGES * page);
 }
 
 /* KiB in huge pages of the mapping that holds `at`. */
@@ -374,21 +401,14 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, errno_is_untouched)
     const struct CMUnitTest tests[] = {
-        TEST(test_page_bytes),
-        TEST(test_map),
-        TEST(test_reserve),
-        TEST(test_purge),
-        TEST(test_move),
-        TEST(test_advice),
-        TEST(test_huge_page_is_split),
-        TEST(test_limit),
-        TEST(test_clock),
-        TEST(test_random),
-        TEST(test_abort),
-        TEST(test_write_error),
-        TEST(test_wait),
-        TEST(test_thread_id),
-        TEST(test_helper),
+        TEST(test_page_bytes),  TEST(test_map),
+        TEST(test_reserve),     TEST(test_purge),
+        TEST(test_move),        TEST(test_advice),
+        TEST(test_resident),    TEST(test_huge_page_is_split),
+        TEST(test_limit),       TEST(test_clock),
+        TEST(test_random),      TEST(test_abort),
+        TEST(test_write_error), TEST(test_wait),
+        TEST(test_thread_id),   TEST(test_helper),
         TEST(test_read_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

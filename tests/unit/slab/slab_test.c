@@ -3,6 +3,7 @@
 #include "slab/slab.h"
 
 #include "slab/shelf.h"
+#include "span/huge.h"
 #include "span/span.h"
 #include "support/fake_os.h"
 #include "support/unit.h"
@@ -197,6 +198,53 @@ static void test_collect_purge_other_pages(void **state)
         require_in_child(collect_with_other_pages, &bytes);
 }
 
+/* Fills the heap with slabs of 256 bytes, the last unfilled_of_4 in each four not offered, until a chunk was entered
+ * after the heap had grown to `bytes`. */
+static unsigned long asked_when_grown(size_t bytes, unsigned unfilled_of_4)
+{
+    unsigned c = class_of(256);
+    size_t grown = 0;
+    for (unsigned i = 0;; i++) {
+        unsigned long before = fake.calls[ENTRY_PAGES_HUGE];
+        struct slab *s = slab_create(c, NULL);
+        REQUIRE(s != NULL);
+        if (grown >= bytes && huge_begins_in(s->base, slab_bytes(s)))
+            return fake.calls[ENTRY_PAGES_HUGE] - before;
+        s->opened = i % 4 < unfilled_of_4 ? 0 : s->slots;
+        grown += slab_bytes(s);
+    }
+}
+
+static void grow_filled(void *arg)
+{
+    (void)arg;
+    open_heap();
+    REQUIRE(asked_when_grown(MIB(4), 0) == 0 && fake.calls[ENTRY_PAGES_HUGE] == 0);
+    REQUIRE(asked_when_grown(MIB(8), 0) == 1);
+    /* large blocks between them say nothing */
+    bool is_zero;
+    REQUIRE(span_alloc(MIB(32), 1, RUN_LARGE, &is_zero) != NULL);
+    REQUIRE(asked_when_grown(MIB(2), 0) == 1);
+    /* only the last ones count */
+    REQUIRE(asked_when_grown(MIB(10), 2) == 0);
+    REQUIRE(asked_when_grown(MIB(10), 0) == 1);
+}
+
+static void grow_unfilled(void *arg)
+{
+    (void)arg;
+    open_heap();
+    REQUIRE(asked_when_grown(MIB(64), 2) == 0 && fake.calls[ENTRY_PAGES_HUGE] == 0);
+    REQUIRE(asked_when_grown(MIB(16), 1) == 1); /* three quarters are enough */
+}
+
+static void test_huge_pages_for_filled_slabs(void **state)
+{
+    (void)state;
+    require_in_child(grow_filled, NULL);
+    require_in_child(grow_unfilled, NULL);
+}
+
 static void create_refused(void *arg)
 {
     (void)arg;
@@ -343,11 +391,17 @@ static void test_l6_class(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_life),           cmocka_unit_test(test_any_address),
-        cmocka_unit_test(test_collect_purge),  cmocka_unit_test(test_collect_purge_other_pages),
-        cmocka_unit_test(test_create_refused), cmocka_unit_test_setup(test_l1_map, make_victim),
-        cmocka_unit_test(test_l2_states),      cmocka_unit_test(test_l3_opened),
-        cmocka_unit_test(test_l4_purged),      cmocka_unit_test(test_i3_covers),
+        cmocka_unit_test(test_life),
+        cmocka_unit_test(test_any_address),
+        cmocka_unit_test(test_collect_purge),
+        cmocka_unit_test(test_collect_purge_other_pages),
+        cmocka_unit_test(test_huge_pages_for_filled_slabs),
+        cmocka_unit_test(test_create_refused),
+        cmocka_unit_test_setup(test_l1_map, make_victim),
+        cmocka_unit_test(test_l2_states),
+        cmocka_unit_test(test_l3_opened),
+        cmocka_unit_test(test_l4_purged),
+        cmocka_unit_test(test_i3_covers),
         cmocka_unit_test(test_l6_class),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,17 +7,19 @@
 #include "support/unit.h"
 
 enum { SLAB_BYTES = 64 << 10 };
-#define CHUNK_BYTES MIB(2)
+#define CHUNK_BYTES HUGE_BYTES
 
 static struct slab *const no_slab_here = (struct slab *)64;
 
-/* A slab that is filled at once. */
+/* A slab that asks, as one does whose like before it were filled. */
 static char *take_slab(void)
 {
     bool is_zero;
     char *p = span_alloc(SLAB_BYTES, SLAB_BYTES, RUN_SLAB, &is_zero);
-    REQUIRE(p != NULL && huge_check() == 0);
-    huge_offered_bytes += SLAB_BYTES;
+    REQUIRE(p != NULL);
+    if (is_zero && huge_begins_in((uintptr_t)p, SLAB_BYTES))
+        huge_ask((uintptr_t)p, SLAB_BYTES, true);
+    REQUIRE(huge_check() == 0);
     return p;
 }
 
@@ -32,28 +34,38 @@ static unsigned long asked(void)
     return fake.calls[ENTRY_PAGES_HUGE];
 }
 
-/* A heap just large enough, its next slab the first of a chunk. */
+/* A heap whose next slab is the first of a chunk. */
 static void open_large(void)
 {
     fake_os_install();
     REQUIRE(span_open(no_slab_here));
-    take_slabs(MIB(32));
+    bool is_zero;
+    do {
+        REQUIRE(span_alloc(SLAB_BYTES, SLAB_BYTES, RUN_SLAB, &is_zero) != NULL);
+    } while (address_of(span.frontier) % CHUNK_BYTES != 0 ||
+             span.frontier < 2 * pages_for(CHUNK_BYTES));
     REQUIRE(asked() == 0);
-    while (address_of(span.frontier) % CHUNK_BYTES != 0)
-        take_slab();
+}
+
+static void test_begins_in(void **state)
+{
+    (void)state;
+    uintptr_t at = 16 * CHUNK_BYTES;
+    REQUIRE(huge_begins_in(at, 1) && huge_begins_in(at, CHUNK_BYTES));
+    REQUIRE(huge_begins_in(at - 1, 2) && !huge_begins_in(at - 1, 1));
+    REQUIRE(!huge_begins_in(at + 1, CHUNK_BYTES - 1) && huge_begins_in(at + 1, CHUNK_BYTES));
 }
 
 static void grow(void *arg)
 {
     (void)arg;
     open_large();
-    unsigned long before = asked();
     take_slab();
-    REQUIRE(asked() == before + 1);
+    REQUIRE(asked() == 1);
     take_slabs(CHUNK_BYTES - SLAB_BYTES); /* the rest of the chunk */
-    REQUIRE(asked() == before + 1);
+    REQUIRE(asked() == 1);
     take_slabs(10 * CHUNK_BYTES);
-    REQUIRE(asked() == before + 11);
+    REQUIRE(asked() == 11);
     REQUIRE(fake.calls[ENTRY_PAGES_NO_HUGE] == 0);
 }
 
@@ -63,43 +75,35 @@ static void test_each_chunk_is_asked_for_once(void **state)
     require_in_child(grow, NULL);
 }
 
-static void take_large(void *arg)
+/* All chunks of a large block in one call; the last, of which it has a part, on request and if the rest is fresh. */
+static void ask_for_large(void *arg)
 {
     (void)arg;
     open_large();
     bool is_zero;
-    REQUIRE(span_alloc(MIB(16), 1, RUN_LARGE, &is_zero) != NULL);
-    REQUIRE(asked() == 0);
-    /* a chunk of which a large block has the start */
-    REQUIRE(span_alloc(SLAB_BYTES, 1, RUN_LARGE, &is_zero) != NULL);
-    unsigned long before = asked();
-    take_slab();
-    REQUIRE(asked() == before);
-}
-
-static void test_large_blocks_ask_for_none(void **state)
-{
-    (void)state;
-    require_in_child(take_large, NULL);
-}
-
-/* A heap of many slabs of which a part is offered, as of many threads that allocate little. */
-static void take_unfilled(void *arg)
-{
-    (void)arg;
-    open_large();
-    huge_offered_bytes -= span.pages[RUN_SLAB] / 15 << page_shift;
-    take_slabs(CHUNK_BYTES);
-    REQUIRE(asked() == 0);
-    huge_offered_bytes = span.pages[RUN_SLAB] << page_shift;
-    take_slab();
+    size_t bytes = 3 * CHUNK_BYTES + SLAB_BYTES;
+    uintptr_t p = (uintptr_t)span_alloc(bytes, 1, RUN_LARGE, &is_zero);
+    REQUIRE(p % CHUNK_BYTES == 0 && is_zero);
+    huge_ask(p, bytes, false);
     REQUIRE(asked() == 1);
+    struct os_range last = {(void *)(p + 3 * CHUNK_BYTES), SLAB_BYTES};
+    huge_leave(&last);
+    REQUIRE(fake.calls[ENTRY_PAGES_NO_HUGE] == 0);
+    huge_ask(p, bytes, true);
+    REQUIRE(asked() == 2);
+    huge_leave(&last);
+    REQUIRE(fake.calls[ENTRY_PAGES_NO_HUGE] == 1);
+
+    /* the rest of the chunk is taken: not fresh any more */
+    REQUIRE(span_alloc(SLAB_BYTES, 1, RUN_LARGE, &is_zero) != NULL);
+    huge_ask(p + 3 * CHUNK_BYTES, SLAB_BYTES, true);
+    REQUIRE(asked() == 2 && huge_check() == 0);
 }
 
-static void test_unfilled_slabs_ask_for_none(void **state)
+static void test_large_block(void **state)
 {
     (void)state;
-    require_in_child(take_unfilled, NULL);
+    require_in_child(ask_for_large, NULL);
 }
 
 static void switch_off(void *arg)
@@ -108,13 +112,43 @@ static void switch_off(void *arg)
     huge_never = true;
     open_large();
     take_slabs(MIB(32));
-    REQUIRE(asked() == 0);
+    REQUIRE(asked() == 0 && !huge_is_possible());
 }
 
 static void test_never(void **state)
 {
     (void)state;
     require_in_child(switch_off, NULL);
+}
+
+/* Where the system gives none, it is not asked again and again. */
+static void given_none(void *arg)
+{
+    (void)arg;
+    fake_os_install();
+    fake.huge_pages = OS_HUGE_NEVER;
+    REQUIRE(span_open(no_slab_here));
+    take_slabs(MIB(8));
+    REQUIRE(asked() == 0 && fake.calls[ENTRY_HUGE_PAGES] == 1);
+}
+
+/* Where they come unasked, the window refuses them but for the chunks that ask. */
+static void given_always(void *arg)
+{
+    (void)arg;
+    fake_os_install();
+    fake.huge_pages = OS_HUGE_ALWAYS;
+    REQUIRE(span_open(no_slab_here));
+    take_slabs(MIB(8));
+    REQUIRE(asked() == 3 && fake.calls[ENTRY_PAGES_NO_HUGE] > 0 &&
+            fake.calls[ENTRY_HUGE_PAGES] == 1);
+}
+
+static void test_settings_of_the_system(void **state)
+{
+    (void)state;
+    require_in_child(given_none, NULL);
+    require_in_child(given_always, NULL);
 }
 
 static void purge_and_take_again(void *arg)
@@ -193,10 +227,10 @@ static void test_g1_huge_chunk_beyond_the_mapped(void **state)
     (void)state;
     fake_os_install();
     REQUIRE(span_open(no_slab_here));
-    take_slabs(MIB(32) + 2 * CHUNK_BYTES);
+    take_slabs(4 * CHUNK_BYTES);
     REQUIRE(asked() > 0 && huge_check() == 0);
     size_t mapped = span.mapped;
-    span.mapped = pages_for(MIB(32));
+    span.mapped = pages_for(CHUNK_BYTES);
     REQUIRE(huge_check() == 1);
     span.mapped = mapped;
 }
@@ -205,8 +239,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_chunk_is_asked_for_once),
-        cmocka_unit_test(test_large_blocks_ask_for_none),
-        cmocka_unit_test(test_unfilled_slabs_ask_for_none),
+        cmocka_unit_test(test_begins_in),
+        cmocka_unit_test(test_large_block),
+        cmocka_unit_test(test_settings_of_the_system),
         cmocka_unit_test(test_never),
         cmocka_unit_test(test_purged_chunks_are_plain),
         cmocka_unit_test(test_a_part_of_a_chunk),
