@@ -91,7 +91,7 @@ static void test_sparse_blocks_are_not_trusted(void **state)
 static void free_for_good(char *p)
 {
     free_fast(p);
-    span_purge(fake.now_ms, 0, SIZE_MAX);
+    span_purge(fake.now_ms, 0, SIZE_MAX, SIZE_MAX);
 }
 
 static void trust_ends(void *arg)
