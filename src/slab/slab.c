@@ -50,7 +50,7 @@ static bool fills_slabs(size_t unit)
         offered += (size_t)atomic_load_relaxed(&s->opened) * size_classes[s->class_index].size /
                    class_units(s->class_index);
     }
-    return seen == LOOK_BACK_UNITS && offered >= LOOK_BACK_UNITS * UNIT_BYTES / 4 * 3;
+    return offered >= LOOK_BACK_UNITS * UNIT_BYTES / 4 * 3;
 }
 
 static void consider_huge(const struct slab *s)

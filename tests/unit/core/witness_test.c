@@ -120,6 +120,25 @@ static void test_trust_ends(void **state)
     require_in_child(trust_ends, NULL);
 }
 
+/* Dirty pages hold memory whoever filled them: no witness, and nothing to ask for. */
+static void dirty(void *arg)
+{
+    (void)arg;
+    start();
+    char *first = take(MIB(8), true);
+    free_fast(first);
+    REQUIRE(looks() == 1 && take(MIB(8), false) == first);
+    REQUIRE(asked() == 0);
+    free_fast(first);
+    REQUIRE(looks() == 1);
+}
+
+static void test_dirty_memory_tells_nothing(void **state)
+{
+    (void)state;
+    require_in_child(dirty, NULL);
+}
+
 static void zeroed(void *arg)
 {
     (void)arg;
@@ -199,6 +218,7 @@ int main(void)
         cmocka_unit_test(test_living_witness),
         cmocka_unit_test(test_sparse_blocks_are_not_trusted),
         cmocka_unit_test(test_trust_ends),
+        cmocka_unit_test(test_dirty_memory_tells_nothing),
         cmocka_unit_test(test_zero_memory_is_not_trusted),
         cmocka_unit_test(test_growing_block),
         cmocka_unit_test(test_system_that_does_not_tell),
