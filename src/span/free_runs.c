@@ -182,7 +182,11 @@ void free_run_carve(struct run *r, size_t first, size_t pages)
 
 bool map_void(size_t first, size_t pages)
 {
-    return window_map(PAGES_VOID, address_of(first), pages << page_shift);
+    if (!window_map(PAGES_VOID, address_of(first), pages << page_shift))
+        return false;
+    if (span.no_huge)
+        pages_no_huge((void *)address_of(first), pages << page_shift);
+    return true;
 }
 
 /* The first piece is small; then an eighth of what there is, rounded up to whole huge pages, so that calls stay few and

@@ -57,11 +57,30 @@ static struct run *find_fit(struct run *root, size_t pages, size_t align_pages, 
     return r != NULL && fits_aligned(r, pages, align_pages, first) ? r : NULL;
 }
 
+/* Void pages come back up to the next multiple of 2 MiB, for a heap that shrank and grows again takes them slab by slab:
+ * those that nobody asked for are clean then. */
+static bool take_void(struct run *r, size_t first, size_t pages)
+{
+    size_t room = r->first + r->pages - first;
+    size_t part = min_size(room, page_aligned(first + pages, pages_for(MIB(2))) - first);
+    if (!map_void(first, part)) {
+        part = pages;
+        if (!map_void(first, part))
+            return false;
+    }
+    free_run_carve(r, first, part);
+    if (part > pages)
+        free_run_add(first + pages, part - pages, RUN_CLEAN, 0);
+    return true;
+}
+
 static bool take_free(enum run_kind kind, size_t pages, size_t align_pages, size_t *first)
 {
     struct run *r = find_fit(span.tree[kind], pages, align_pages, first);
-    if (r == NULL || (kind == RUN_VOID && !map_void(*first, pages)))
+    if (r == NULL)
         return false;
+    if (kind == RUN_VOID)
+        return take_void(r, *first, pages);
     free_run_carve(r, *first, pages);
     return true;
 }

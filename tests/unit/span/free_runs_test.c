@@ -56,7 +56,8 @@ static void test_merge(void **state)
     require_run(first, 2, RUN_DIRTY, 10);
     require_run(first + 5, 3, RUN_DIRTY, 20);
     free_run_add(first + 2, 3, RUN_DIRTY, 30);
-    require_run(first, 8, RUN_DIRTY, 30); /* 2 old, 3 new, 3: no part is larger than what it joins */
+    require_run(first, 8, RUN_DIRTY,
+                30); /* 2 old, 3 new, 3: no part is larger than what it joins */
     drop(first);
     assert_int_equal(tag_at(first), 0);
     assert_int_equal(tag_at(first + 7), 0);

@@ -142,6 +142,16 @@ static void given_always(void *arg)
     take_slabs(MIB(8));
     REQUIRE(asked() == 3 && fake.calls[ENTRY_PAGES_NO_HUGE] > 0 &&
             fake.calls[ENTRY_HUGE_PAGES] == 1);
+
+    /* also where void pages come back */
+    bool is_zero;
+    uintptr_t p = (uintptr_t)span_alloc(MIB(16), CHUNK_BYTES, RUN_LARGE, &is_zero);
+    REQUIRE(span_alloc(SLAB_BYTES, 1, RUN_LARGE, &is_zero) != NULL);
+    span_release(p, RUN_LARGE);
+    span_purge(fake.now_ms, 0, SIZE_MAX, SIZE_MAX);
+    unsigned long before = fake.calls[ENTRY_PAGES_NO_HUGE];
+    REQUIRE((uintptr_t)span_alloc(MIB(16), 1, RUN_LARGE, &is_zero) == p && is_zero);
+    REQUIRE(fake.calls[ENTRY_PAGES_NO_HUGE] == before + 1);
 }
 
 static void test_settings_of_the_system(void **state)

@@ -85,7 +85,8 @@ static void test_shape(void **state)
         run_tree_insert(&root_two, &two[i]);
     assert_int_equal(root_one - one, root_two - two);
     for (size_t i = 0; i < 64; i++) {
-        assert_int_equal(one[i].left ? one[i].left - one : -1, two[i].left ? two[i].left - two : -1);
+        assert_int_equal(one[i].left ? one[i].left - one : -1,
+                         two[i].left ? two[i].left - two : -1);
         assert_int_equal(one[i].right ? one[i].right - one : -1,
                          two[i].right ? two[i].right - two : -1);
     }
@@ -143,8 +144,10 @@ static void test_t2_is_found(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_sorted_array), cmocka_unit_test(test_empty),
-        cmocka_unit_test(test_shape),                cmocka_unit_test(test_t1_is_found),
+        cmocka_unit_test(test_against_sorted_array),
+        cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_shape),
+        cmocka_unit_test(test_t1_is_found),
         cmocka_unit_test(test_t2_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -121,7 +121,8 @@ static void test_walk(void **state)
     (void)state;
     struct walked w = {.stop_after = 16};
     span_walk(note, &w);
-    static const enum run_kind kinds[] = {RUN_SLAB, RUN_DIRTY, RUN_CLEAN, RUN_LARGE, RUN_DIRTY, RUN_SLAB};
+    static const enum run_kind kinds[] = {RUN_SLAB,  RUN_DIRTY, RUN_CLEAN,
+                                          RUN_LARGE, RUN_DIRTY, RUN_SLAB};
     assert_int_equal(w.n, 6);
     uintptr_t end = window.base;
     for (int i = 0; i < 6; i++) {

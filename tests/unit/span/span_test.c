@@ -113,7 +113,8 @@ static void check_all(void)
 
 static void step_alloc(struct chance *chance)
 {
-    size_t bytes = 1 + chance_below(chance, chance_below(chance, 8) == 0 ? 600 * page() : 20 * page());
+    size_t bytes =
+        1 + chance_below(chance, chance_below(chance, 8) == 0 ? 600 * page() : 20 * page());
     size_t align = chance_below(chance, 3) == 0 ? page() << chance_below(chance, 7) : 1;
     enum run_kind kind = chance_below(chance, 2) == 0 ? RUN_SLAB : RUN_LARGE;
     struct span_counts c;
@@ -124,7 +125,8 @@ static void step_alloc(struct chance *chance)
     REQUIRE(start != NULL && (uintptr_t)start % align == 0 && (uintptr_t)start % page() == 0);
     if (align <= page())
         REQUIRE((uintptr_t)start == expected);
-    struct live l = {start, align_up(bytes, page()), kind, (unsigned char)(1 + chance_below(chance, 255))};
+    struct live l = {start, align_up(bytes, page()), kind,
+                     (unsigned char)(1 + chance_below(chance, 255))};
     for (size_t i = 0; i < live_count; i++)
         REQUIRE(!overlaps(&lives[i], start, l.bytes));
     if (is_zero)
@@ -402,7 +404,8 @@ static void extend_into_foreign_mapping(void *arg)
     char *p = span_alloc(MIB(1), 1, RUN_LARGE, &is_zero);
     REQUIRE(p == (char *)window.base);
     memset(p, 5, MIB(1));
-    REQUIRE(!span_extend(p, MIB(1) + page()) && span_in_use_bytes((uintptr_t)p, RUN_LARGE) == MIB(1));
+    REQUIRE(!span_extend(p, MIB(1) + page()) &&
+            span_in_use_bytes((uintptr_t)p, RUN_LARGE) == MIB(1));
     REQUIRE(span_check() == 0);
     char *q = span_move(p, MIB(2), 1);
     REQUIRE(q >= (char *)window.base + MIB(2) && q[0] == 5 && q[MIB(1) - 1] == 5);
@@ -474,7 +477,8 @@ static void move_in_reservation(void *arg)
     unsigned char *p = span_alloc(MIB(1), 1, RUN_LARGE, &is_zero);
     REQUIRE(p != NULL);
     span_move(p, MIB(2), 1);
-    void *got = mmap(p, MIB(1), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    void *got =
+        mmap(p, MIB(1), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
     REQUIRE(got == MAP_FAILED);
 }
 
@@ -546,6 +550,39 @@ static void purge_long_run(void *arg)
     REQUIRE(fake.purged_count == 1 && span_check() == 0);
 }
 
+/* A heap that shrank grows again: one system call for each 2 MiB, or for each slab where that is refused. */
+static void take_void_by_slabs(void *arg)
+{
+    (void)arg;
+    open_span();
+    bool is_zero;
+    unsigned char *p = span_alloc(MIB(16), MIB(2), RUN_LARGE, &is_zero);
+    REQUIRE(span_alloc(page(), 1, RUN_LARGE, &is_zero) != NULL); /* keeps it from the frontier */
+    memset(p, 1, MIB(16));
+    span_release((uintptr_t)p, RUN_LARGE);
+    REQUIRE(span_purge(fake.now_ms, 0, SIZE_MAX, SIZE_MAX) == MIB(16) >> page_shift);
+    fake_os_clear();
+    for (size_t at = 0; at < MIB(8); at += KIB(64)) {
+        unsigned char *slab = span_alloc(KIB(64), KIB(64), RUN_SLAB, &is_zero);
+        REQUIRE(slab == p + at && is_zero);
+        require_zero(slab, KIB(64));
+    }
+    REQUIRE(fake_os_calls(ENTRY_PAGES_MAP) == 4 && span_check() == 0);
+    fake_os_fail(ENTRY_BIT(ENTRY_PAGES_MAP), 1,
+                 false); /* the piece; the slab alone is mapped then */
+    REQUIRE(span_alloc(KIB(64), KIB(64), RUN_SLAB, &is_zero) == p + MIB(8));
+    REQUIRE(fake_os_calls(ENTRY_PAGES_MAP) == 6 && span_check() == 0);
+    struct span_counts c;
+    span_count(&c);
+    REQUIRE(c.pages[RUN_VOID] == (MIB(8) - KIB(64)) >> page_shift);
+}
+
+static void test_void_runs_come_back_by_pieces(void **state)
+{
+    (void)state;
+    require_in_child(take_void_by_slabs, NULL);
+}
+
 static void test_long_runs_are_unmapped(void **state)
 {
     (void)state;
@@ -598,7 +635,8 @@ static void purge_in_parts(void *arg)
         REQUIRE(rest[i] == 1);
     REQUIRE(span_dirty_bytes() == (444 + 50) * page());
     REQUIRE(is_oldest(rest, 444, second_stamp));
-    REQUIRE(span_purge(fake.now_ms, 5, 443, 443) == 443 && is_oldest(rest + 443 * page(), 1, second_stamp));
+    REQUIRE(span_purge(fake.now_ms, 5, 443, 443) == 443 &&
+            is_oldest(rest + 443 * page(), 1, second_stamp));
     REQUIRE(span_purge(fake.now_ms, 5, 256, 256) == 1 && span_check() == 0);
     REQUIRE(span_dirty_bytes() == 50 * page()); /* too young */
     struct span_counts c;
@@ -726,6 +764,7 @@ int main(void)
         cmocka_unit_test(test_move_keeps_the_reservation),
         cmocka_unit_test(test_purge_by_age),
         cmocka_unit_test(test_long_runs_are_unmapped),
+        cmocka_unit_test(test_void_runs_come_back_by_pieces),
         cmocka_unit_test(test_the_last_run_is_cut),
         cmocka_unit_test(test_a_refused_part_joins_the_rest),
         cmocka_unit_test(test_long_runs_are_unmapped_in_parts),
