@@ -192,6 +192,7 @@ static void add_run(struct taking *t, const struct view_run *run)
         t->stats->live_large_blocks++;
         add_range(t, RATION_PART_LIVE_LARGE, start, bytes);
         break;
+    case RUN_RELEASED:
     case RUN_DIRTY:
         add_free_run(t, bytes);
         add_range(t, RATION_PART_DIRTY, start, bytes);

@@ -11,6 +11,7 @@ static enum ration_run_kind kind_of(enum run_kind kind)
         return RATION_RUN_SLAB;
     case RUN_LARGE:
         return RATION_RUN_LARGE;
+    case RUN_RELEASED:
     case RUN_DIRTY:
         return RATION_RUN_DIRTY;
     case RUN_CLEAN:

@@ -84,11 +84,12 @@ static size_t file_ready_locked(struct shelf *shelf, struct slab *s)
 }
 
 /* The same for a slab that was leased or full: it is young. A full one gets its stamp when it becomes ready. */
-static void file_young_locked(struct shelf *shelf, struct slab *s)
+static size_t file_young_locked(struct shelf *shelf, struct slab *s)
 {
-    file_locked(shelf, s);
+    size_t free_bytes = file_locked(shelf, s);
     if (s->place == SLAB_READY)
         s->stamp_ms = (uint32_t)os->now_ms();
+    return free_bytes;
 }
 
 /* Frees may have been miscounted by racing threads: look again at those who have waited longest. */
@@ -173,12 +174,11 @@ static size_t event_locked(struct shelf *shelf, struct slab *s)
         return file_ready_locked(shelf, s);
     case SLAB_READY:
         list_remove(&shelf->ready, s);
-        break;
+        return file_young_locked(shelf, s);
     case SLAB_RETIRED:
-        return 0;
+        break;
     }
-    s->stamp_ms = (uint32_t)os->now_ms();
-    return file_locked(shelf, s);
+    return 0;
 }
 
 size_t shelf_event(uintptr_t address)

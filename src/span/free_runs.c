@@ -3,6 +3,8 @@
 
 #include "os/pages.h"
 
+struct released released;
+
 void tag_set(size_t page, uint64_t tag)
 {
     uint64_t *chunk = span_tags[page / CHUNK_PAGES];
@@ -93,19 +95,19 @@ static void tag_ends(const struct run *r, uint64_t tag)
     tag_set(r->first + r->pages - 1, tag);
 }
 
-static uint64_t tag_of(const struct run *r)
+static NOINLINE void file(struct run *r)
 {
-    return (uint64_t)(uintptr_t)r | r->kind;
+    tag_ends(r, (uint64_t)(uintptr_t)r | r->kind);
+    run_tree_insert(&span.tree[r->kind], r);
+    span.pages[r->kind] += r->pages;
 }
 
 /* Files r, which no neighbour can merge with. */
 static void insert(struct run *r)
 {
-    tag_ends(r, tag_of(r));
-    run_tree_insert(&span.tree[r->kind], r);
+    file(r);
     if (r->kind == RUN_DIRTY)
         queue_append(r);
-    span.pages[r->kind] += r->pages;
     span.runs[r->kind]++;
 }
 
@@ -122,18 +124,41 @@ struct run free_run_take(struct run *r)
     return taken;
 }
 
-struct run free_run_cut(struct run *r, size_t pages)
+static void queue_insert_behind(struct run *r, struct run *older)
 {
-    struct run front = *r;
-    front.pages = pages;
+    r->older = older;
+    r->newer = older->newer;
+    *(r->newer != NULL ? &r->newer->older : &span.newest) = r;
+    older->newer = r;
+}
+
+/* What is left behind the part that was cut out of r. */
+static COLD void insert_rest(struct run *r, size_t first, size_t pages)
+{
+    struct run *rest = spare_pop();
+    if (rest == NULL) {
+        tag_in_use(first, pages, RUN_HELD);
+        return;
+    }
+    *rest = (struct run){.first = first, .pages = pages, .kind = r->kind, .stamp_ms = r->stamp_ms};
+    queue_insert_behind(rest, r);
+    file(rest);
+    span.runs[r->kind]++;
+}
+
+COLD void free_run_cut(struct run *r, size_t first, size_t pages)
+{
+    size_t end = first + pages;
+    size_t run_end = r->first + r->pages;
     tag_ends(r, 0);
     run_tree_remove(&span.tree[r->kind], r);
-    r->first += pages;
-    r->pages -= pages;
-    run_tree_insert(&span.tree[r->kind], r);
-    tag_ends(r, tag_of(r));
-    span.pages[r->kind] -= pages;
-    return front;
+    span.pages[r->kind] -= r->pages;
+    bool has_front = first > r->first;
+    r->first = has_front ? r->first : end;
+    r->pages = (has_front ? first : run_end) - r->first;
+    file(r);
+    if (has_front && end < run_end)
+        insert_rest(r, end, run_end - end);
 }
 
 static void insert_new(size_t first, size_t pages, enum run_kind kind, uint64_t stamp_ms)
@@ -168,6 +193,27 @@ void free_run_add(size_t first, size_t pages, enum run_kind kind, uint64_t stamp
     if (first + pages < span.frontier && tag_kind(tag_at(first + pages)) == kind)
         absorb(&whole, tag_at(first + pages));
     insert_new(whole.first, whole.pages, kind, whole.stamp_ms);
+}
+
+static NOINLINE void file_one(void)
+{
+    struct released_run r = released.runs[released.filed++ % RELEASED_MAX];
+    tag_nothing(r.first, r.pages, RUN_RELEASED);
+    free_run_add(r.first, r.pages, RUN_DIRTY, r.stamp_ms);
+}
+
+void free_run_release(size_t first, size_t pages, uint64_t stamp_ms)
+{
+    if (released.added - released.filed == RELEASED_MAX)
+        file_one();
+    tag_in_use(first, pages, RUN_RELEASED);
+    released.runs[released.added++ % RELEASED_MAX] = (struct released_run){first, pages, stamp_ms};
+}
+
+void free_runs_settle(void)
+{
+    while (released.filed != released.added)
+        file_one();
 }
 
 void free_run_carve(struct run *r, size_t first, size_t pages)

@@ -7,7 +7,6 @@ bool huge_never;
 
 enum {
     SMALL_SHIFT = 12, /* with larger pages, huge ones are so large that we ask for none */
-    HUGE_PAGES = HUGE_BYTES >> SMALL_SHIFT,
     CHUNKS = (size_t)CHUNK_PAGES * CHUNK_COUNT / HUGE_PAGES,
 };
 
@@ -87,15 +86,38 @@ static size_t leave_some(size_t chunk, size_t end)
     return chunk;
 }
 
+size_t huge_whole(size_t first, size_t pages)
+{
+    size_t end = first + pages;
+    if (!atomic_load_relaxed(&some_were_huge))
+        return pages;
+    if (first % HUGE_PAGES != 0 && is_huge(first / HUGE_PAGES))
+        return 0;
+    return end % HUGE_PAGES != 0 && is_huge(end / HUGE_PAGES) ? end - end % HUGE_PAGES - first
+                                                              : pages;
+}
+
+/* Of a huge page that is purged as a whole nothing is left to be split. */
+static void split_ends(size_t first, size_t end)
+{
+    size_t page = (size_t)1 << page_shift;
+    bool splits_first = first % HUGE_PAGES != 0 && is_huge(first / HUGE_PAGES);
+    if (splits_first)
+        pages_split((void *)address_of(first), page);
+    if (end % HUGE_PAGES != 0 && is_huge(end / HUGE_PAGES) &&
+        !(splits_first && first / HUGE_PAGES == end / HUGE_PAGES))
+        pages_split((void *)address_of(end - 1), page);
+}
+
 void huge_leave(const struct os_range *range)
 {
     if (!atomic_load_relaxed(&some_were_huge))
         return;
     size_t first = page_of((uintptr_t)range->start);
     size_t chunk = first / HUGE_PAGES;
-    size_t end = (first + (range->bytes >> page_shift) + HUGE_PAGES - 1) / HUGE_PAGES;
-    if (is_huge(chunk) || is_huge(end - 1))
-        pages_split(range->start, range->bytes);
+    size_t end_page = first + (range->bytes >> page_shift);
+    size_t end = (end_page + HUGE_PAGES - 1) / HUGE_PAGES;
+    split_ends(first, end_page);
     while (chunk < end)
         chunk = leave_some(chunk, end);
 }

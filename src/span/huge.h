@@ -22,6 +22,7 @@
 #include <stdbool.h>
 
 #define HUGE_BYTES MIB(2)
+enum { HUGE_PAGES = 512 }; /* of 4 KiB; with other pages there are no huge ones */
 
 /* No huge page is asked for: by the configuration, set before the heap opens, or as the system gives none, found out when
  * the window outgrows its first piece. */
@@ -39,6 +40,10 @@ static inline bool huge_begins_in(uintptr_t start, size_t bytes)
 /* The range is a part of a run in use, was fresh, and will be filled: asks for its chunks. with_rest: also for the last
  * one that begins in it, if what follows is free and fresh as well. Takes the span lock. */
 void huge_ask(uintptr_t start, size_t bytes, bool with_rest);
+
+/* Of the pages [first, first + pages): how many can be purged from the first on without splitting a huge page, which takes
+ * as long (170 us measured) as purging 600 small ones; whole ones cost next to nothing (7 us). Caller: span lock. */
+size_t huge_whole(size_t first, size_t pages);
 
 /* A range is about to be purged or unmapped: its chunks become plain. Nobody uses the range meanwhile. No lock. */
 void huge_leave(const struct os_range *range);

@@ -11,13 +11,14 @@
 #include "base/compiler.h"
 
 enum run_kind {
-    RUN_NONE,  /* no run begins or ends at this page */
-    RUN_SLAB,  /* in use by a slab */
-    RUN_LARGE, /* in use by one large block */
-    RUN_HELD,  /* out of use: being purged, or a guard, or delayed (core/fence.h) */
-    RUN_DIRTY, /* free; its pages may hold memory and old data */
-    RUN_CLEAN, /* free; its pages are mapped and zero */
-    RUN_VOID,  /* free; its pages are not mapped */
+    RUN_NONE,     /* no run begins or ends at this page */
+    RUN_SLAB,     /* in use by a slab */
+    RUN_LARGE,    /* in use by one large block */
+    RUN_HELD,     /* out of use: being purged, or a guard, or delayed (core/fence.h) */
+    RUN_RELEASED, /* freed just now, and not yet filed: dirty, in no tree, merged with nothing */
+    RUN_DIRTY,    /* free; its pages may hold memory and old data */
+    RUN_CLEAN,    /* free; its pages are mapped and zero */
+    RUN_VOID,     /* free; its pages are not mapped */
     RUN_KIND_COUNT,
 };
 

@@ -122,6 +122,7 @@ void *span_alloc(size_t bytes, size_t align, enum run_kind use, bool *is_zero)
     size_t align_pages = max_size(align >> page_shift, 1);
     size_t first;
     lock_take(&span.lock);
+    free_runs_settle();
     span.why = use == RUN_SLAB ? PAGES_SLABS : PAGES_LARGE;
     bool ok = span_prepare_records(0) && take_any(pages, align_pages, &first, is_zero);
     if (ok)
@@ -146,7 +147,7 @@ size_t span_release(uintptr_t address, enum run_kind use)
         size_t first = page_of(address);
         pages = tag_pages(tag_at(first));
         tag_nothing(first, pages, use);
-        free_run_add(first, pages, RUN_DIRTY, now);
+        free_run_release(first, pages, now);
     }
     lock_drop(&span.lock);
     return pages << page_shift;
@@ -173,6 +174,7 @@ bool span_extend(void *start, size_t new_bytes)
     uint64_t now = os->now_ms();
     size_t want = pages_for(new_bytes);
     lock_take(&span.lock);
+    free_runs_settle();
     span.why = PAGES_LARGE;
     size_t first = page_of((uintptr_t)start);
     uint64_t tag = tag_at(first);
@@ -208,7 +210,7 @@ void span_trim(void *start, size_t new_bytes)
     if (keep < had && span_prepare_records(0)) {
         tag_nothing(first, had, tag_kind(tag));
         tag_in_use(first, keep, tag_kind(tag));
-        free_run_add(first + keep, had - keep, RUN_DIRTY, now);
+        free_run_release(first + keep, had - keep, now);
     }
     lock_drop(&span.lock);
 }
@@ -242,6 +244,7 @@ void *span_move(void *from, size_t new_bytes, size_t align)
     size_t pages = pages_for(new_bytes);
     size_t first;
     lock_take(&span.lock);
+    free_runs_settle();
     span.why = PAGES_LARGE;
     size_t old_first = page_of((uintptr_t)from);
     size_t old_pages = tag_pages(tag_at(old_first));
@@ -318,6 +321,7 @@ void span_drop(void *whole, enum run_kind now_is)
 {
     uint64_t now = os->now_ms();
     lock_take(&span.lock);
+    free_runs_settle(); /* the queue keeps its order */
     size_t first = page_of((uintptr_t)whole);
     size_t pages = tag_pages(tag_at(first));
     tag_nothing(first, pages, RUN_HELD);
@@ -330,36 +334,64 @@ static bool is_old(const struct run *r, uint64_t now_ms, uint64_t age_ms)
     return r != NULL && r->stamp_ms + age_ms <= now_ms;
 }
 
-static size_t hold(struct run *to, struct run *r, size_t pages)
+struct part {
+    size_t first, pages;
+};
+
+static void hold(struct run *to, struct run *r, struct part part)
 {
-    *to = pages < r->pages ? free_run_cut(r, pages) : free_run_take(r);
-    tag_in_use(to->first, pages, RUN_HELD);
-    return pages;
+    *to = (struct run){.first = part.first, .pages = part.pages};
+    if (part.pages < r->pages)
+        free_run_cut(r, part.first, part.pages);
+    else
+        free_run_take(r);
+    tag_in_use(part.first, part.pages, RUN_HELD);
 }
 
-/* How much of a run goes into a batch of at most max_pages that has `room` left. Where such a batch can unmap at all, a
- * run that is long enough for it is not cut into parts that are not: it waits for a batch of its own. */
-static size_t choose_part(const struct run *r, size_t room, size_t max_pages)
+/* From page `first` of a run on: as much as there is room for without splitting a huge page; or one that begins there. */
+static struct part part_from(const struct run *r, size_t first, size_t room)
+{
+    size_t rest = r->first + r->pages - first;
+    size_t pages = huge_whole(first, min_size(rest, room));
+    return (struct part){first, pages != 0 ? pages : huge_whole(first, min_size(rest, HUGE_PAGES))};
+}
+
+/* While a thread waits no huge page is split: a run that begins within one loses the next. */
+static struct part choose_part_at_once(const struct run *r, size_t room)
+{
+    struct part part = part_from(r, r->first, room);
+    size_t next = align_up(r->first, HUGE_PAGES);
+    return part.pages == 0 && next < r->first + r->pages ? part_from(r, next, room) : part;
+}
+
+/* How much of a run goes into a batch of at most max_pages that has `room` left; perhaps nothing. Where such a batch can
+ * unmap at all, runs are cut only if they are longer than it, into parts that can be unmapped. */
+static struct part choose_part(const struct run *r, size_t room, size_t max_pages)
 {
     size_t unmap_pages = pages_for(UNMAP_BYTES);
-    if (r->pages <= room)
-        return r->pages;
-    if (r->pages < unmap_pages || max_pages < unmap_pages)
-        return room;
-    return room < max_pages ? 0 : min_size(room, r->pages - unmap_pages);
+    if (max_pages < unmap_pages)
+        return choose_part_at_once(r, room);
+    size_t pages = r->pages <= room   ? r->pages
+                   : room < max_pages ? 0
+                                      : min_size(room, r->pages - unmap_pages);
+    return (struct part){r->first, pages};
 }
 
-/* Takes a batch of runs that are old enough out of use; of the last one no more than there is room for. */
-static size_t hold_old(struct run *held, uint64_t now_ms, uint64_t age_ms, size_t enough_pages,
-                       size_t max_pages)
+/* Takes a batch of runs that are old enough out of use, the oldest first. */
+static COLD size_t hold_old(struct run *held, uint64_t now_ms, uint64_t age_ms, size_t enough_pages,
+                            size_t max_pages)
 {
     size_t n = 0;
     size_t pages = 0;
-    while (n < PURGE_BATCH && pages < enough_pages && is_old(span.oldest, now_ms, age_ms)) {
-        size_t part = choose_part(span.oldest, max_pages - pages, max_pages);
-        if (part == 0)
-            break;
-        pages += hold(&held[n++], span.oldest, part);
+    struct run *r = span.oldest;
+    for (int i = 0; i < PURGE_BATCH && pages < enough_pages && is_old(r, now_ms, age_ms); i++) {
+        struct run *newer = r->newer;
+        struct part part = choose_part(r, max_pages - pages, max_pages);
+        if (part.pages != 0) {
+            hold(&held[n++], r, part);
+            pages += part.pages;
+        }
+        r = newer;
     }
     return n;
 }
@@ -398,11 +430,12 @@ static void purge_held(const struct run *held, size_t n, enum run_kind *now_is)
         now_is[index[i]] = RUN_CLEAN;
 }
 
-size_t span_purge(uint64_t now_ms, uint64_t age_ms, size_t enough_pages, size_t max_pages)
+COLD size_t span_purge(uint64_t now_ms, uint64_t age_ms, size_t enough_pages, size_t max_pages)
 {
     struct run held[PURGE_BATCH];
     enum run_kind now_is[PURGE_BATCH];
     lock_take(&span.lock);
+    free_runs_settle();
     size_t n = hold_old(held, now_ms, age_ms, enough_pages, max_pages);
     lock_drop(&span.lock);
     if (n == 0)
@@ -422,6 +455,7 @@ size_t span_purge(uint64_t now_ms, uint64_t age_ms, size_t enough_pages, size_t 
 size_t span_take_excess(bool all)
 {
     lock_take(&span.lock);
+    free_runs_settle();
     size_t in_use = span.pages[RUN_SLAB] + span.pages[RUN_LARGE];
     size_t allowed = all ? 0 : max_size(in_use / DIRTY_SHARE, pages_for(MIB(1)));
     size_t dirty = span.pages[RUN_DIRTY];

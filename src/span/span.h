@@ -3,7 +3,8 @@
  * A request takes the best fit among dirty runs, else among clean ones, else among void ones, else fresh pages at the
  * frontier: reusing memory that is resident is worth far more than a close fit, because a page fault costs as much as
  * some hundred pairs of malloc and free. What is left over is split off. A freed run merges with free neighbours of its
- * own kind. Dirty runs are purged by age.
+ * own kind, but not at once: the last few only wait in a ring until somebody looks for a run, since a free that looks for
+ * neighbours takes four times as long as one that does not. Dirty runs are purged by age.
  *
  * Tags: one word for each page. At the first page of a run in use: its length and kind. At the first and the last page of
  * a free run: its record and kind. Everywhere else: none.
@@ -14,6 +15,7 @@
  *  S3  every free run is in the tree of its kind, every dirty one also in the age queue, and nothing else is.
  *  S4  the page counts per kind are the sums over the runs.
  *  S5  the trees are ordered (T1, T2).
+ *  S6  the released runs are those in the ring, and no others.
  *
  * Locking: one lock, RANK_SPAN, inside each function that does not say otherwise. No system call is made under it but mapping fresh pages. */
 #ifndef RATION_SPAN_SPAN_H
@@ -77,8 +79,9 @@ size_t span_in_use_bytes(uintptr_t address, enum run_kind use);
 struct span_place span_find(uintptr_t address);
 
 /* Purges dirty runs that are at least age_ms old, the oldest first, until enough_pages are; never more than max_pages, of
- * the last run a part if need be, whose rest keeps its age and its turn. enough_pages <= max_pages. Returns the pages
- * given back. */
+ * the last run a part if need be, whose rest keeps its age and its turn. enough_pages <= max_pages. Where max_pages are
+ * too few to unmap them, somebody waits: no huge page is split then, but one may be purged as a whole, as it costs little,
+ * beyond max_pages. Returns the pages given back. */
 size_t span_purge(uint64_t now_ms, uint64_t age_ms, size_t enough_pages, size_t max_pages);
 
 /* Pages taken from elsewhere than dirty runs since the last span_take_excess: the heap grew by that much. A hint, for a

@@ -9,6 +9,7 @@
 enum {
     CHUNK_PAGES = 8192, /* pages whose tags lie together */
     CHUNK_COUNT = 32768,
+    RELEASED_MAX = 16,
     SPARE_RECORDS = 8,
     RECORDS_PER_TAKE = 16,
     TAG_KIND_BITS = 3,
@@ -31,6 +32,17 @@ struct span_state {
     enum pages_reason why; /* whom fresh pages are mapped for now */
 };
 
+/* A ring: the k-th run ever released is at k % RELEASED_MAX, and not filed yet if filed <= k < added. */
+struct released {
+    struct released_run {
+        size_t first, pages;
+        uint64_t stamp_ms;
+    } runs[RELEASED_MAX];
+    size_t added;
+    size_t filed;
+};
+
+extern struct released released HIDDEN;
 extern struct span_state span HIDDEN;
 /* Not in the structure, whose lock begins with a rank: among zeros it takes no place in the library's file. */
 extern uint64_t *span_tags[CHUNK_COUNT] HIDDEN;
@@ -94,10 +106,15 @@ bool span_prepare_records(size_t end);
 
 /* Adds free pages and merges them with free neighbours of their kind. Never fails: without a record they are held. */
 void free_run_add(size_t first, size_t pages, enum run_kind kind, uint64_t stamp_ms);
+/* A run is free and dirty from now on; it is filed later: by the RELEASED_MAX-th release after this one, or when all are
+ * settled. Filing reads and writes cold lines (neighbours, tree, queue), longer than all the rest of a free takes. */
+void free_run_release(size_t first, size_t pages, uint64_t stamp_ms);
+/* Files all of them: before anything looks for free runs. */
+void free_runs_settle(void);
 /* Takes a free run out of its tree and queue; its tags are cleared, its record goes back. Copies it out first. */
 struct run free_run_take(struct run *r);
-/* Takes the first pages of r, fewer than all: the rest keeps its record, its age and its place in the queue. */
-struct run free_run_cut(struct run *r, size_t pages);
+/* Takes [first, first + pages), fewer than all, out of dirty run r; what is left keeps its age and its place in the queue. */
+void free_run_cut(struct run *r, size_t first, size_t pages);
 /* Takes [first, first + pages) out of free run r; the rest stays free. */
 void free_run_carve(struct run *r, size_t first, size_t pages);
 

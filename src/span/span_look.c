@@ -44,6 +44,7 @@ static struct span_place find_locked(uintptr_t address)
 struct span_place span_find(uintptr_t address)
 {
     lock_take(&span.lock);
+    free_runs_settle();
     struct span_place place = find_locked(address);
     lock_drop(&span.lock);
     return place;
@@ -51,12 +52,15 @@ struct span_place span_find(uintptr_t address)
 
 size_t span_dirty_bytes(void)
 {
-    return atomic_load_relaxed(&span.pages[RUN_DIRTY]) << page_shift;
+    size_t pages = atomic_load_relaxed(&span.pages[RUN_DIRTY]) +
+                   atomic_load_relaxed(&span.pages[RUN_RELEASED]);
+    return pages << page_shift;
 }
 
 void span_count(struct span_counts *counts)
 {
     lock_take(&span.lock);
+    free_runs_settle();
     for (int k = 0; k < RUN_KIND_COUNT; k++) {
         counts->pages[k] = span.pages[k];
         counts->runs[k] = span.runs[k];
@@ -69,6 +73,7 @@ void span_count(struct span_counts *counts)
 void span_walk(bool (*visit)(const struct span_place *place, void *arg), void *arg)
 {
     lock_take(&span.lock);
+    free_runs_settle();
     for (size_t page = 0; page < span.frontier;) {
         struct span_place place = run_at(page);
         if (!visit(&place, arg))
@@ -122,7 +127,20 @@ static size_t count_tree(const struct run *t)
     return t == NULL ? 0 : 1 + count_tree(t->left) + count_tree(t->right);
 }
 
-static int check_locked(void)
+static int check_released(size_t count)
+{
+    if (released.added - released.filed != count || count > RELEASED_MAX)
+        return 6;
+    for (size_t k = released.filed; k != released.added; k++) {
+        const struct released_run *r = &released.runs[k % RELEASED_MAX];
+        uint64_t tag = tag_at(r->first);
+        if (tag_kind(tag) != RUN_RELEASED || tag_pages(tag) != r->pages)
+            return 6;
+    }
+    return 0;
+}
+
+static COLD int check_locked(void)
 {
     size_t pages[RUN_KIND_COUNT] = {0};
     size_t runs[RUN_KIND_COUNT] = {0};
@@ -144,7 +162,7 @@ static int check_locked(void)
         if (pages[k] != span.pages[k] || runs[k] != span.runs[k])
             return 4;
     }
-    return 0;
+    return check_released(runs[RUN_RELEASED]);
 }
 
 int span_check(void)

@@ -1,4 +1,4 @@
-/* span/free_runs: tags, merging, carving, the age of merged runs, the frontier. */
+/* span/free_runs: tags, merging, carving, the age of merged runs, runs that are filed later, the frontier. */
 #include "base/bits.h"
 #include "span/span_internal.h"
 #include "support/fake_os.h"
@@ -143,6 +143,84 @@ static void test_queue(void **state)
     assert_null(span.newest);
 }
 
+static void require_released(size_t first, size_t pages)
+{
+    assert_int_equal(tag_kind(tag_at(first)), RUN_RELEASED);
+    assert_int_equal(tag_pages(tag_at(first)), pages);
+}
+
+/* Neighbours, released in a row, are apart until all are settled, and one run then. */
+static void test_released_runs_merge_later(void **state)
+{
+    (void)state;
+    size_t first = fresh_pages();
+    free_run_release(first, 4, 10);
+    free_run_release(first + 4, 2, 20);
+    require_released(first, 4);
+    require_released(first + 4, 2);
+    assert_null(span.oldest);
+    assert_int_equal(span.pages[RUN_RELEASED], 6);
+    free_runs_settle();
+    assert_int_equal(span.pages[RUN_RELEASED], 0);
+    require_run(first, 6, RUN_DIRTY, 10);
+    drop(first);
+}
+
+/* A release too many files the oldest one, with its age. */
+static void test_the_ring_of_released_runs_is_bounded(void **state)
+{
+    (void)state;
+    size_t first = fresh_pages();
+    for (size_t i = 0; i < RELEASED_MAX; i++)
+        free_run_release(first + 3 * i, 2, 100 + i);
+    assert_int_equal(span.runs[RUN_DIRTY], 0);
+    free_run_release(first + 3 * RELEASED_MAX, 2, 200);
+    assert_int_equal(span.runs[RUN_RELEASED], RELEASED_MAX);
+    assert_int_equal(span.runs[RUN_DIRTY], 1);
+    require_run(first, 2, RUN_DIRTY, 100);
+    require_released(first + 3, 2);
+    free_runs_settle();
+    for (size_t i = 0; i <= RELEASED_MAX; i++) {
+        require_run(first + 3 * i, 2, RUN_DIRTY, i < RELEASED_MAX ? 100 + i : 200);
+        drop(first + 3 * i);
+    }
+}
+
+/* A part cut out anywhere: what is left keeps its age and its place between an older run and a younger. */
+static void test_cut(void **state)
+{
+    (void)state;
+    size_t first = fresh_pages();
+    static const struct {
+        size_t from, pages, left, right;
+    } cases[] = {{0, 5, 0, 15}, {15, 5, 15, 0}, {7, 1, 7, 12}, {1, 18, 1, 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        free_run_add(first, 1, RUN_DIRTY, 1);
+        free_run_add(first + 2, 20, RUN_DIRTY, 10);
+        free_run_add(first + 24, 1, RUN_DIRTY, 20);
+        free_run_cut(tag_run(tag_at(first + 2)), first + 2 + cases[i].from, cases[i].pages);
+        size_t n_left = (cases[i].left != 0) + (cases[i].right != 0);
+        assert_int_equal(span.pages[RUN_DIRTY], 2 + cases[i].left + cases[i].right);
+        assert_int_equal(span.runs[RUN_DIRTY], 2 + n_left);
+        const struct run *r = span.oldest->newer;
+        if (cases[i].left != 0) {
+            require_run(first + 2, cases[i].left, RUN_DIRTY, 10);
+            assert_int_equal(r->first, first + 2);
+            r = r->newer;
+        }
+        if (cases[i].right != 0) {
+            size_t right = first + 2 + cases[i].from + cases[i].pages;
+            require_run(right, cases[i].right, RUN_DIRTY, 10);
+            assert_int_equal(r->first, right);
+            r = r->newer;
+        }
+        assert_ptr_equal(r, span.newest);
+        assert_int_equal(r->first, first + 24);
+        while (span.oldest != NULL)
+            free_run_take(span.oldest);
+    }
+}
+
 /* A gap left by alignment becomes a clean free run; addresses are aligned, not page numbers. */
 static void test_frontier_aligned(void **state)
 {
@@ -195,6 +273,9 @@ int main(void)
         cmocka_unit_test(test_kinds_do_not_merge),
         cmocka_unit_test(test_carve),
         cmocka_unit_test(test_queue),
+        cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_released_runs_merge_later),
+        cmocka_unit_test(test_the_ring_of_released_runs_is_bounded),
         cmocka_unit_test(test_frontier_aligned),
         cmocka_unit_test(test_frontier_refused),
         cmocka_unit_test(test_frontier_takes_what_it_can_get),

@@ -171,7 +171,7 @@ static void purge_and_take_again(void *arg)
 
     /* a part of one chunk: plain, and split first */
     span_release((uintptr_t)first, RUN_SLAB);
-    REQUIRE(span_purge(fake.now_ms, 0, 1000, 1000) == (size_t)SLAB_BYTES >> page_shift);
+    REQUIRE(span_purge(fake.now_ms, 0, 4096, 4096) == (size_t)SLAB_BYTES >> page_shift);
     REQUIRE(fake.calls[ENTRY_PAGES_SPLIT] == 1 && fake.calls[ENTRY_PAGES_NO_HUGE] == 1);
     REQUIRE(take_slab() == first && asked() == before); /* not the whole chunk is fresh */
 
@@ -192,7 +192,7 @@ static void test_purged_chunks_are_plain(void **state)
     require_in_child(purge_and_take_again, NULL);
 }
 
-/* Half of a huge chunk: split, and plain; the two chunks behind it stay huge until their turn comes. */
+/* A few pages of a huge run: the first huge page as a whole, which needs no split. The rest of one only if nobody waits. */
 static void purge_in_parts(void *arg)
 {
     (void)arg;
@@ -201,11 +201,18 @@ static void purge_in_parts(void *arg)
     take_slabs(3 * CHUNK_BYTES - SLAB_BYTES);
     for (size_t at = 0; at < 3 * CHUNK_BYTES; at += SLAB_BYTES)
         span_release((uintptr_t)first + at, RUN_SLAB);
-    REQUIRE(span_purge(fake.now_ms, 0, 256, 256) == 256 && fake.purged[0].start == first);
-    REQUIRE(fake.calls[ENTRY_PAGES_SPLIT] == 1 && fake.calls[ENTRY_PAGES_NO_HUGE] == 1);
-    REQUIRE(span_purge(fake.now_ms, 0, 256, 256) == 256); /* the other half: plain already */
-    REQUIRE(fake.calls[ENTRY_PAGES_SPLIT] == 1 && fake.calls[ENTRY_PAGES_NO_HUGE] == 1);
-    REQUIRE(span_purge(fake.now_ms, 0, 4096, 4096) == 1024 && fake.calls[ENTRY_PAGES_NO_HUGE] == 2);
+    REQUIRE(span_purge(fake.now_ms, 0, 100, 256) == HUGE_PAGES && fake.purged[0].start == first);
+    REQUIRE(fake.calls[ENTRY_PAGES_SPLIT] == 0 && fake.calls[ENTRY_PAGES_NO_HUGE] == 1);
+    REQUIRE(huge_check() == 0 && span_check() == 0);
+    /* the second chunk's first slab in use again: the third chunk is next, and what is before it stays */
+    char *second = take_slab();
+    REQUIRE(second == first + CHUNK_BYTES);
+    REQUIRE(span_purge(fake.now_ms, 0, 100, 256) == HUGE_PAGES);
+    REQUIRE(fake.purged[1].start == second + CHUNK_BYTES && fake.calls[ENTRY_PAGES_SPLIT] == 0);
+    REQUIRE(span_dirty_bytes() == CHUNK_BYTES - SLAB_BYTES && span_check() == 0);
+    REQUIRE(span_purge(fake.now_ms, 0, 100, 256) == 0 && fake.calls[ENTRY_PAGES_SPLIT] == 0);
+    REQUIRE(span_purge(fake.now_ms, 0, 4096, 4096) == HUGE_PAGES - ((size_t)SLAB_BYTES >> page_shift));
+    REQUIRE(fake.calls[ENTRY_PAGES_SPLIT] == 1 && fake.calls[ENTRY_PAGES_NO_HUGE] == 3);
     REQUIRE(huge_check() == 0 && span_check() == 0);
 }
 
@@ -221,7 +228,7 @@ static void purge_plain(void *arg)
     fake_os_install();
     REQUIRE(span_open(no_slab_here));
     span_release((uintptr_t)take_slab(), RUN_SLAB);
-    REQUIRE(span_purge(fake.now_ms, 0, 1000, 1000) > 0);
+    REQUIRE(span_purge(fake.now_ms, 0, 4096, 4096) > 0);
     REQUIRE(fake.calls[ENTRY_PAGES_SPLIT] == 0 && fake.calls[ENTRY_PAGES_NO_HUGE] == 0);
 }
 

@@ -1,4 +1,4 @@
-/* span/span_look: search, counts, walk; each invariant S1 to S5 broken on purpose. */
+/* span/span_look: search, counts, walk; each invariant S1 to S6 broken on purpose. */
 #include "base/bits.h"
 #include "span/span_internal.h"
 #include "support/fake_os.h"
@@ -39,6 +39,8 @@ static int lay_out(void **state)
     assert_int_equal(span_purge(fake.now_ms, 0, SIZE_MAX, SIZE_MAX), 3); /* the clean run */
     assert_int_equal(span_release(at.dirty, RUN_LARGE), 2 * page());
     assert_int_equal(span_release(at.dirty2, RUN_LARGE), 4 * page());
+    assert_int_equal(span_check(), 0);
+    free_runs_settle();
     assert_int_equal(span_check(), 0);
     return 0;
 }
@@ -260,6 +262,28 @@ static void test_s5_disordered_tree(void **state)
     assert_int_equal(span_check(), 0);
 }
 
+/* S6: a released run with another tag; one that the ring has lost. */
+static void test_s6_ring_and_tags_differ(void **state)
+{
+    (void)state;
+    uintptr_t p = take(2, RUN_LARGE);
+    assert_int_equal(span_release(p, RUN_LARGE), 2 * page());
+    assert_int_equal(span_check(), 0);
+    uint64_t *tag = &span_tags[page_of(p) / CHUNK_PAGES][page_of(p) % CHUNK_PAGES];
+    *tag ^= RUN_RELEASED ^ RUN_HELD;
+    span.pages[RUN_HELD] += 2, span.pages[RUN_RELEASED] -= 2;
+    span.runs[RUN_HELD]++, span.runs[RUN_RELEASED]--;
+    assert_int_equal(span_check(), 6);
+    span.pages[RUN_HELD] -= 2, span.pages[RUN_RELEASED] += 2;
+    span.runs[RUN_HELD]--, span.runs[RUN_RELEASED]++;
+    *tag ^= RUN_RELEASED ^ RUN_HELD;
+    released.filed++;
+    assert_int_equal(span_check(), 6);
+    released.filed--;
+    assert_int_equal(span_check(), 0);
+    free_runs_settle();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -277,6 +301,7 @@ int main(void)
         cmocka_unit_test(test_s4_wrong_sums),
         cmocka_unit_test(test_s4_overlapping_runs_in_use),
         cmocka_unit_test(test_s5_disordered_tree),
+        cmocka_unit_test(test_s6_ring_and_tags_differ),
     };
     return cmocka_run_group_tests(tests, lay_out, NULL);
 }

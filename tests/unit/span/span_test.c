@@ -602,6 +602,7 @@ static unsigned char *take_run(size_t pages)
 static void drop_run(unsigned char *p, size_t pages)
 {
     REQUIRE(span_release((uintptr_t)p, RUN_LARGE) == pages * page());
+    free_runs_settle();
 }
 
 static bool is_oldest(const unsigned char *start, size_t pages, uint64_t stamp_ms)
