@@ -7,6 +7,7 @@
 struct window window = {.base = WINDOW_CLOSED};
 
 static struct area map_area;
+static struct slab *first_map[FIRST_UNITS];
 
 /* How addresses are laid out from the start of the range on: the map, the records, a gap that nothing uses, the window. */
 enum {
@@ -42,7 +43,7 @@ static void settle(uintptr_t start, const struct layout *l, bool reserved)
     records_place(start + l->map_bytes, l->record_bytes, reserved);
     atomic_store_relaxed(&window.base, start + l->range_bytes - l->units * UNIT_BYTES);
     window.unit_limit = l->units;
-    window.map = (struct slab **)start;
+    window.map = first_map;
     window.reserved = reserved;
 }
 
@@ -105,16 +106,41 @@ bool window_map(enum pages_reason why, uintptr_t start, size_t bytes)
     return pages_map(why, (void *)start, bytes, how) != NULL;
 }
 
+static void move_map(void)
+{
+    struct slab **map = (struct slab **)map_area.start;
+    for (size_t u = 0; u < window.unit_count; u++)
+        map[u] = first_map[u];
+    atomic_store_release(&window.map, map);
+}
+
+static bool make_map_reach(size_t units)
+{
+    if (units <= FIRST_UNITS && window.map == first_map)
+        return true;
+    // NOLINTNEXTLINE(bugprone-sizeof-expression): the map holds pointers
+    if (!area_reach(&map_area, units * sizeof *window.map))
+        return false;
+    if (window.map == first_map)
+        move_map();
+    return true;
+}
+
 bool window_cover(size_t units, struct slab *no_slab)
 {
-    // NOLINTNEXTLINE(bugprone-sizeof-expression): the map holds pointers
-    if (units > window.unit_limit || !area_reach(&map_area, units * sizeof *window.map))
+    if (units > window.unit_limit || !make_map_reach(units))
         return false;
     for (size_t u = window.unit_count; u < units; u++)
         window.map[u] = no_slab;
     if (units > window.unit_count)
         atomic_store_release(&window.unit_count, units);
     return true;
+}
+
+void window_enter(size_t unit, unsigned n, struct slab *entry)
+{
+    for (unsigned i = 0; i < n; i++)
+        atomic_store_release(&window.map[unit + i], entry);
 }
 
 int window_check(bool (*covers)(const struct slab *s, size_t unit))

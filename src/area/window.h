@@ -11,8 +11,12 @@
  *  I3  map[u] covers u: the slab's start and length contain the unit; no_slab is never written. What a record covers
  *      the slab layer knows (slab_covers).
  *
- * The fields are read without a lock by every free(); they are written under the span lock, map entries before the
- * unit_count that makes them reachable. */
+ * The fields are read without a lock by every free(); they and the map's entries are written under the span lock, map
+ * entries before the unit_count that makes them reachable.
+ *
+ * A small program's map lies in the library's own data; beyond FIRST_UNITS it moves to its place far away, once. Who still
+ * looks into the first one finds there what was true when it moved: each slab that was made later was handed to him by
+ * something that happened after the move. */
 #ifndef RATION_AREA_WINDOW_H
 #define RATION_AREA_WINDOW_H
 
@@ -21,6 +25,8 @@
 #include "sizeclass/sizeclass.h"
 
 struct slab;
+
+enum { FIRST_UNITS = 32 }; /* 2 MiB */
 
 struct window {
     uintptr_t base;    /* first address; WINDOW_CLOSED until opened */
@@ -52,6 +58,9 @@ bool window_cover(size_t units, struct slab *no_slab);
 
 /* The number of the first broken invariant, or 0. covers(map[u], u) answers for I3. Nobody else uses the window. */
 int window_check(bool (*covers)(const struct slab *s, size_t unit));
+
+/* map[unit, unit + n) := entry. Span lock held: the map may move. */
+void window_enter(size_t unit, unsigned n, struct slab *entry);
 
 /* The unit of an address, or a number >= unit_count if the window does not hold it. */
 static ALWAYS_INLINE size_t window_unit(uintptr_t address)

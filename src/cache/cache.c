@@ -3,7 +3,7 @@
 #include "area/records.h"
 #include "slab/shelf.h"
 
-struct cache no_cache;
+const struct cache no_cache_zeros;
 struct cache late_cache;
 struct cache hard_cache;
 THREAD_LOCAL struct cache *my_cache = &no_cache;

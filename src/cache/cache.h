@@ -58,7 +58,9 @@ extern struct cache_list all_caches HIDDEN;
 /* The calling thread's cache: its own, or one of these three, whose masks are empty for ever
  * and whose number is 0. */
 extern THREAD_LOCAL struct cache *my_cache HIDDEN;
-extern struct cache no_cache HIDDEN;   /* the thread has none yet */
+extern const struct cache no_cache_zeros HIDDEN;
+/* The thread has none yet. Read-only: a first request brings no page of memory in to find it empty. */
+#define no_cache (*(struct cache *)(uintptr_t)&no_cache_zeros)
 extern struct cache late_cache HIDDEN; /* the thread's destructor has run; it gets none any more */
 extern struct cache hard_cache
     HIDDEN; /* hardening is on: the thread has one, and shall not use it directly */

@@ -229,6 +229,7 @@ __attribute__((constructor)) static void begin_process(int argc, char **argv, ch
     exit_key_made = pthread_key_create(&exit_key, end_thread) == 0;
     if (own_cache != NULL && my_cache != &late_cache)
         watch_thread_end(own_cache);
+    records_touch();
     pthread_atfork(begin_fork, end_fork, begin_child);
     errno = saved_errno;
 }

@@ -106,7 +106,7 @@ static uint64_t read_tag(struct view_cursor *c, size_t page)
     if (first != c->tags_first) {
         uint64_t *chunk = NULL;
         c->tags_first = first;
-        if (!read_variable(c->v, (void *)&chunk, (const void *)&span_tags[first / CHUNK_PAGES],
+        if (!read_variable(c->v, (void *)&chunk, (const void *)tag_chunk(first / CHUNK_PAGES),
                            sizeof chunk) ||
             chunk == NULL || !view_read(c->v, c->tags, chunk + first % CHUNK_PAGES, sizeof c->tags))
             memset(c->tags, 0, sizeof c->tags);

@@ -13,10 +13,17 @@ static void add(uint64_t *figure, uint64_t n)
     atomic_add_relaxed(figure, n);
 }
 
+/* Nobody reads the times of a private account, and the clock is a page of its own. 0: not timed. */
+static uint64_t begin_call(void)
+{
+    return atomic_load_relaxed(&pages_account) != &own_account ? os->now_ns() : 0;
+}
+
 static void count(enum pages_reason why, uint64_t since_ns, uint64_t calls, size_t bytes, bool ok)
 {
     struct pages_calls *c = &atomic_load_settled(&pages_account)->by[why];
-    add(&c->nanoseconds, os->now_ns() - since_ns);
+    if (since_ns != 0)
+        add(&c->nanoseconds, os->now_ns() - since_ns);
     add(&c->calls, calls);
     add(&c->bytes, bytes);
     if (!ok)
@@ -25,7 +32,7 @@ static void count(enum pages_reason why, uint64_t since_ns, uint64_t calls, size
 
 void *pages_map(enum pages_reason why, void *at, size_t bytes, enum os_map_how how)
 {
-    uint64_t since = os->now_ns();
+    uint64_t since = begin_call();
     void *p = os->pages_map(at, bytes, how);
     count(why, since, 1, p != NULL ? bytes : 0, p != NULL);
     return p;
@@ -33,7 +40,7 @@ void *pages_map(enum pages_reason why, void *at, size_t bytes, enum os_map_how h
 
 bool pages_unmap(enum pages_reason why, void *start, size_t bytes)
 {
-    uint64_t since = os->now_ns();
+    uint64_t since = begin_call();
     bool ok = os->pages_unmap(start, bytes);
     count(why, since, 1, ok ? bytes : 0, ok);
     return ok;
@@ -43,7 +50,7 @@ size_t pages_purge(enum pages_reason why, const struct os_range *ranges, size_t 
 {
     if (n == 0)
         return 0;
-    uint64_t since = os->now_ns();
+    uint64_t since = begin_call();
     size_t calls = 0;
     size_t done = os->pages_purge(ranges, n, &calls);
     size_t bytes = 0;
@@ -55,7 +62,7 @@ size_t pages_purge(enum pages_reason why, const struct os_range *ranges, size_t 
 
 bool pages_move(void *from, size_t from_bytes, void *to, size_t to_bytes)
 {
-    uint64_t since = os->now_ns();
+    uint64_t since = begin_call();
     bool ok = os->pages_move(from, from_bytes, to, to_bytes);
     count(PAGES_MOVE, since, 1, ok ? from_bytes : 0, ok);
     return ok;
@@ -63,7 +70,7 @@ bool pages_move(void *from, size_t from_bytes, void *to, size_t to_bytes)
 
 static void advise(void (*advice)(void *, size_t), uint64_t calls, void *start, size_t bytes)
 {
-    uint64_t since = os->now_ns();
+    uint64_t since = begin_call();
     advice(start, bytes);
     count(PAGES_ADVICE, since, calls, bytes, true);
 }
@@ -86,7 +93,7 @@ void pages_split(void *start, size_t bytes)
 /* A refused mark and the call that stood in for it count as one. */
 enum os_guard pages_guard(void *start, size_t bytes, bool may_map)
 {
-    uint64_t since = os->now_ns();
+    uint64_t since = begin_call();
     enum os_guard how = os->pages_guard(start, bytes, may_map);
     bool ok = how != OS_GUARD_NONE;
     count(PAGES_GUARD, since, 1, ok ? bytes : 0, ok);
@@ -95,7 +102,7 @@ enum os_guard pages_guard(void *start, size_t bytes, bool may_map)
 
 bool pages_unguard(void *start, size_t bytes, enum os_guard how)
 {
-    uint64_t since = os->now_ns();
+    uint64_t since = begin_call();
     bool ok = os->pages_unguard(start, bytes, how);
     count(PAGES_GUARD, since, 1, ok ? bytes : 0, ok);
     return ok;

@@ -1,10 +1,9 @@
 /* Pages from the system, each call with its reason: the only way to the page entries of the table `os`.
  *
- * Memory system calls are rare, so each is counted and timed: one more read of the clock before and after it, two
- * atomic additions for each figure. The fast paths never come here.
+ * Memory system calls are rare, so each is counted: an atomic addition for each figure. The fast paths never come here.
  *
  * The account is one of this process; or, once pages_share has succeeded, one in a file that several processes share
- * (`ration syscalls`): it outlives them however they end. A child after fork goes on counting in its parent's: a private
+ * (`ration syscalls`): it outlives them however they end, and each call is timed, too. A child after fork goes on counting in its parent's: a private
  * account is copied, a shared one is the same.
  *
  * Thread-safe, safe in a signal handler and on the helper's thread, as the entries of `os` are. */
@@ -33,7 +32,7 @@ struct pages_calls {
     uint64_t calls; /* of the kernel, refused ones included */
     uint64_t refused;
     uint64_t bytes; /* mapped, given back, moved, by calls that were not refused */
-    uint64_t nanoseconds;
+    uint64_t nanoseconds; /* of those since pages_share, and of its own */
 };
 
 /* The layout of the shared file. It is struct ration_account of include/ration/stats.h. */

@@ -28,13 +28,6 @@ static struct slab *take_record(unsigned c)
     return s;
 }
 
-static void map_slab(struct slab *s, struct slab *entry)
-{
-    size_t unit = window_unit(s->base);
-    for (unsigned i = 0; i < class_units(s->class_index); i++)
-        atomic_store_release(&window.map[unit + i], entry);
-}
-
 /* Whether the slabs before the unit were offered to three quarters: then new ones will be, too. Many threads with a slab
  * for each class, of which they use a page, fill none. So many units are looked at that a huge page adds a quarter to
  * them at most. */
@@ -84,7 +77,7 @@ struct slab *slab_create(unsigned c, struct slab *record)
     s->fresh = is_zero || slabs_are_zeroed;
     s->purged_pages = 0;
     s->place = SLAB_LEASED;
-    map_slab(s, s);
+    span_enter_slab(s->base, class_units(c), s);
     if (is_zero)
         consider_huge(s);
     return s;
@@ -100,7 +93,7 @@ static size_t touched_bytes(const struct slab *s)
 void slab_retire(struct slab *s)
 {
     s->place = SLAB_RETIRED;
-    map_slab(s, &no_slab);
+    span_enter_slab(s->base, class_units(s->class_index), &no_slab);
     span_release(s->base, RUN_SLAB);
 }
 

@@ -7,7 +7,7 @@ struct released released;
 
 void tag_set(size_t page, uint64_t tag)
 {
-    uint64_t *chunk = span_tags[page / CHUNK_PAGES];
+    uint64_t *chunk = *tag_chunk(page / CHUNK_PAGES);
     if (chunk != NULL)
         atomic_store_relaxed(&chunk[page % CHUNK_PAGES], tag);
 }
@@ -31,12 +31,12 @@ static bool prepare_tags(size_t end)
     for (size_t c = span.frontier / CHUNK_PAGES; c * CHUNK_PAGES < end; c++) {
         if (c >= CHUNK_COUNT)
             return false;
-        if (span_tags[c] != NULL)
+        if (*tag_chunk(c) != NULL)
             continue;
         uint64_t *chunk = records_take(CHUNK_PAGES * sizeof *chunk);
         if (chunk == NULL)
             return false;
-        atomic_store_release(&span_tags[c], chunk);
+        atomic_store_release(tag_chunk(c), chunk);
     }
     return true;
 }

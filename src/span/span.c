@@ -131,6 +131,13 @@ void *span_alloc(size_t bytes, size_t align, enum run_kind use, bool *is_zero)
     return ok ? (void *)address_of(first) : NULL;
 }
 
+void span_enter_slab(uintptr_t start, unsigned units, struct slab *entry)
+{
+    lock_take(&span.lock);
+    window_enter(window_unit(start), units, entry);
+    lock_drop(&span.lock);
+}
+
 static bool begins_at(uintptr_t address, enum run_kind use)
 {
     size_t page = page_of(address);

@@ -47,6 +47,9 @@ bool span_open(struct slab *no_slab);
  * *is_zero tells whether every byte is zero. Null if out of memory; then nothing has changed. */
 void *span_alloc(size_t bytes, size_t align, enum run_kind use, bool *is_zero);
 
+/* Enters a slab, or none, into the map for `units` units. */
+void span_enter_slab(uintptr_t start, unsigned units, struct slab *entry);
+
 /* Gives back the run of kind `use` that starts at `address`, all of it dirty: told apart, the pages that were never
  * touched would not merge with the others, and the window would fill with runs too short for a slab. Returns its bytes, or 0 if no such run
  * starts there: the check and the release are one step, so of two racing calls one fails. */

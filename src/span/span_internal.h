@@ -11,7 +11,7 @@ enum {
     CHUNK_COUNT = 32768,
     RELEASED_MAX = 16,
     SPARE_RECORDS = 8,
-    RECORDS_PER_TAKE = 16,
+    RECORDS_PER_TAKE = 8,
     TAG_KIND_BITS = 3,
     TAG_KIND_MASK = (1 << TAG_KIND_BITS) - 1,
 };
@@ -27,6 +27,7 @@ struct span_state {
     size_t skipped;  /* pages below the frontier that somebody else keeps from us */
     size_t pages[RUN_KIND_COUNT];
     size_t runs[RUN_KIND_COUNT];
+    uint64_t *first_tags; /* of chunk 0 */
     struct slab *no_slab;
     bool no_huge;          /* huge pages come unasked: ask for none */
     enum pages_reason why; /* whom fresh pages are mapped for now */
@@ -46,6 +47,12 @@ extern struct released released HIDDEN;
 extern struct span_state span HIDDEN;
 /* Not in the structure, whose lock begins with a rank: among zeros it takes no place in the library's file. */
 extern uint64_t *span_tags[CHUNK_COUNT] HIDDEN;
+
+/* Where the tags of chunk c are found. The first chunk is all that a small program has: it needs no page of the table. */
+static inline uint64_t **tag_chunk(size_t c)
+{
+    return c == 0 ? &span.first_tags : &span_tags[c];
+}
 
 static inline size_t page_of(uintptr_t address)
 {
@@ -72,7 +79,7 @@ static inline size_t pages_for(size_t bytes)
 
 static inline uint64_t tag_at(size_t page)
 {
-    const uint64_t *chunk = atomic_load_relaxed(&span_tags[page / CHUNK_PAGES]);
+    const uint64_t *chunk = atomic_load_relaxed(tag_chunk(page / CHUNK_PAGES));
     return chunk == NULL ? 0 : atomic_load_relaxed(&chunk[page % CHUNK_PAGES]);
 }
 

@@ -26,7 +26,7 @@ PERSONALITY = ctypes.CDLL(None).personality
 START_PAGES = 3
 # What a small program may cost more than under the system's malloc: KiB of its own, and with what programs share: code
 # of ours and of the C library, of which the kernel maps 64 KiB around each touch, wherever the borders fall.
-ANONYMOUS_KIB, RESIDENT_KIB = 64, 400
+ANONYMOUS_KIB, RESIDENT_KIB = 32, 250
 
 
 def environment(library, **more):

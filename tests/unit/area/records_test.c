@@ -76,6 +76,32 @@ static void test_without_system(void **state)
     require_in_child(take_without_system, NULL);
 }
 
+/* Small records taken after a table lie before it, while there is room; touching changes nothing. */
+static void take_beside_table(void *arg)
+{
+    (void)arg;
+    fake_os_install();
+    unsigned char *first = records_take(64);
+    records_touch();
+    unsigned char *table = records_take(RECORDS_TABLE_BYTES);
+    REQUIRE(table == first + 64 + RECORDS_ROOM_BYTES);
+    REQUIRE(records_used_bytes() == 64 + RECORDS_TABLE_BYTES);
+    REQUIRE(records_take(RECORDS_ROOM_BYTES - 64) == first + 64);
+    REQUIRE(records_take(128) == table + RECORDS_TABLE_BYTES);
+    REQUIRE(records_take(64) == table - 64);
+    REQUIRE(records_take(64) == table + RECORDS_TABLE_BYTES + 128);
+    REQUIRE(records_take(RECORDS_TABLE_BYTES) == table + RECORDS_TABLE_BYTES + 192);
+    REQUIRE(records_used_bytes() == 64 + RECORDS_ROOM_BYTES + 2 * RECORDS_TABLE_BYTES + 192);
+    for (int i = 0; i < RECORDS_TABLE_BYTES; i++)
+        REQUIRE(table[i] == 0);
+}
+
+static void test_beside_table(void **state)
+{
+    (void)state;
+    require_in_child(take_beside_table, NULL);
+}
+
 static void *take_in_thread(void *arg)
 {
     uintptr_t *places = arg;
@@ -115,6 +141,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_without_system),
+        cmocka_unit_test(test_beside_table),
         cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

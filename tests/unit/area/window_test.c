@@ -24,15 +24,27 @@ static void use_window(void)
     memset((void *)window.base, 1, MIB(1));
     REQUIRE(window_map(PAGES_SLABS, window.base + MIB(1), MIB(1)));
     memset((void *)(window.base + MIB(1)), 1, MIB(1));
+    unsigned long maps = fake_os_calls(ENTRY_PAGES_MAP);
     REQUIRE(window_cover(3, no_slab_here) && window.unit_count == 3);
+    REQUIRE(fake_os_calls(ENTRY_PAGES_MAP) == maps); /* a small program's map is there */
     for (int i = 0; i < 3; i++)
         REQUIRE(window.map[i] == no_slab_here);
-    window.map[1] = (struct slab *)128;
+    window_enter(1, 1, (struct slab *)128);
     REQUIRE(window_cover(2, no_slab_here) && window.unit_count == 3);
+    struct slab **first = window.map;
+    REQUIRE(window_cover(FIRST_UNITS, no_slab_here) && window.map == first);
+    fake.refuse |= ENTRY_BIT(ENTRY_PAGES_MAP);
+    REQUIRE(!window_cover(FIRST_UNITS + 1, no_slab_here) && window.map == first &&
+            window.unit_count == FIRST_UNITS);
+    fake.refuse &= ~ENTRY_BIT(ENTRY_PAGES_MAP);
     size_t some = window.unit_limit < 20000 ? window.unit_limit - 1 : 20000;
     REQUIRE(window_cover(some, no_slab_here) && window.unit_count == some);
+    REQUIRE(window.map != first && first[1] == (struct slab *)128); /* who still looks there */
     REQUIRE(window.map[1] == (struct slab *)128 && window.map[3] == no_slab_here &&
             window.map[some - 1] == no_slab_here);
+    window_enter(some - 2, 2, (struct slab *)192);
+    REQUIRE(window.map[some - 3] == no_slab_here && window.map[some - 2] == (struct slab *)192 &&
+            window.map[some - 1] == (struct slab *)192);
     REQUIRE(!window_cover(window.unit_limit + 1, no_slab_here));
     REQUIRE(window_unit(window.base) == 0 && window_unit(window.base + UNIT_BYTES) == 1);
     REQUIRE(window_unit(window.base - 1) >= window.unit_limit &&

@@ -269,7 +269,7 @@ static void test_s6_ring_and_tags_differ(void **state)
     uintptr_t p = take(2, RUN_LARGE);
     assert_int_equal(span_release(p, RUN_LARGE), 2 * page());
     assert_int_equal(span_check(), 0);
-    uint64_t *tag = &span_tags[page_of(p) / CHUNK_PAGES][page_of(p) % CHUNK_PAGES];
+    uint64_t *tag = &(*tag_chunk(page_of(p) / CHUNK_PAGES))[page_of(p) % CHUNK_PAGES];
     *tag ^= RUN_RELEASED ^ RUN_HELD;
     span.pages[RUN_HELD] += 2, span.pages[RUN_RELEASED] -= 2;
     span.runs[RUN_HELD]++, span.runs[RUN_RELEASED]--;
