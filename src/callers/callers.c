@@ -5,22 +5,22 @@
 #include "base/bits.h"
 #include "callers/rules.h"
 #include "os/frame.h"
+#include "os/loader.h"
 
-#include <dlfcn.h>
-#include <link.h>
 #include <sys/auxv.h>
 #include <unwind.h>
 
 enum { CHECK_EACH = 1024 };
 
-/* Of the library that is there already, or of the one that was loaded for it: named alike in both. */
+/* Named so that static programs have them; null in libration.so (src/CMakeLists.txt), where they are looked up when needed. */
 extern _Unwind_Reason_Code _Unwind_Backtrace(_Unwind_Trace_Fn step, void *arg)
     __attribute__((weak));
 extern _Unwind_Ptr _Unwind_GetIPInfo(struct _Unwind_Context *context, int *is_exact)
     __attribute__((weak));
 extern _Unwind_Word _Unwind_GetCFA(struct _Unwind_Context *context) __attribute__((weak));
 extern _Unwind_Word _Unwind_GetGR(struct _Unwind_Context *context, int reg) __attribute__((weak));
-extern void *dlsym(void *library, const char *name) __attribute__((weak));
+
+extern void *__libc_stack_end __attribute__((weak));
 
 static struct {
     _Unwind_Reason_Code (*walk)(_Unwind_Trace_Fn step, void *arg);
@@ -33,6 +33,7 @@ static struct {
 extern const ElfW(Ehdr) __ehdr_start HIDDEN;
 
 static struct own_addresses own;
+static uintptr_t first_stack_end; /* 0: not known */
 static bool is_ready;
 struct callers_counts callers_counts;
 static THREAD_LOCAL uint32_t walks;
@@ -101,7 +102,7 @@ NOINLINE unsigned callers_take(uintptr_t *callers, unsigned max)
         return 0;
     const uintptr_t *frame = __builtin_frame_address(0);
     struct frame start = {.ip = frame[1], .sp = (uintptr_t)(frame + 2), .bp = frame[0]};
-    uintptr_t stack_end = frame_stack_end(start.sp);
+    uintptr_t stack_end = frame_stack_end(start.sp, first_stack_end);
     if (stack_end == 0 || !rules_walk(start, stack_end, &own, callers, max, &n)) {
         callers_counts.asked++;
         return ask(start.ip, callers, max);
@@ -112,19 +113,31 @@ NOINLINE unsigned callers_take(uintptr_t *callers, unsigned max)
     return n;
 }
 
-static bool find_loaded(void)
+static bool has_unwinder(void)
+{
+    return unwinder.walk != NULL && unwinder.ip != NULL && unwinder.cfa != NULL &&
+           unwinder.reg != NULL;
+}
+
+static bool find_linked(void)
 {
     unwinder.walk = _Unwind_Backtrace;
     unwinder.ip = _Unwind_GetIPInfo;
     unwinder.cfa = _Unwind_GetCFA;
     unwinder.reg = _Unwind_GetGR;
-    return unwinder.walk != NULL && unwinder.ip != NULL && unwinder.cfa != NULL &&
-           unwinder.reg != NULL;
+    return has_unwinder();
 }
 
-static void *find_symbol(void *library, const char *name)
+/* In a library, or, without one, in all that is loaded for all to see. */
+static bool find_in(void *library)
 {
-    return library != NULL ? dlsym(library, name) : NULL;
+    unwinder.walk =
+        (_Unwind_Reason_Code(*)(_Unwind_Trace_Fn, void *))dlsym(library, "_Unwind_Backtrace");
+    unwinder.ip =
+        (_Unwind_Ptr(*)(struct _Unwind_Context *, int *))dlsym(library, "_Unwind_GetIPInfo");
+    unwinder.cfa = (_Unwind_Word(*)(struct _Unwind_Context *))dlsym(library, "_Unwind_GetCFA");
+    unwinder.reg = (_Unwind_Word(*)(struct _Unwind_Context *, int))dlsym(library, "_Unwind_GetGR");
+    return has_unwinder();
 }
 
 /* dlopen is looked up by name, because the mention of it would make every static link print a warning. */
@@ -132,19 +145,12 @@ static bool load_unwinder(void)
 {
     if (dlsym == NULL)
         return false;
+    if (find_in(RTLD_DEFAULT))
+        return true;
     void *(*open_library)(const char *name, int flags) =
-        (void *(*)(const char *, int))dlsym(RTLD_DEFAULT, "dlopen");
+        (void *(*)(const char *, int))loader_name("dlopen");
     void *library = open_library != NULL ? open_library("libgcc_s.so.1", RTLD_LAZY) : NULL;
-    unwinder.walk =
-        (_Unwind_Reason_Code(*)(_Unwind_Trace_Fn, void *))find_symbol(library, "_Unwind_Backtrace");
-    unwinder.ip =
-        (_Unwind_Ptr(*)(struct _Unwind_Context *, int *))find_symbol(library, "_Unwind_GetIPInfo");
-    unwinder.cfa =
-        (_Unwind_Word(*)(struct _Unwind_Context *))find_symbol(library, "_Unwind_GetCFA");
-    unwinder.reg =
-        (_Unwind_Word(*)(struct _Unwind_Context *, int))find_symbol(library, "_Unwind_GetGR");
-    return unwinder.walk != NULL && unwinder.ip != NULL && unwinder.cfa != NULL &&
-           unwinder.reg != NULL;
+    return library != NULL && find_in(library);
 }
 
 /* Of this library, whose addresses count from 0 in its file. */
@@ -168,14 +174,23 @@ static void find_own_addresses(void)
         own = (struct own_addresses){start, own_bytes()};
 }
 
+static void find_first_stack(void)
+{
+    void *const *end = &__libc_stack_end;
+    if (end == NULL)
+        end = loader_name("__libc_stack_end");
+    first_stack_end = end != NULL ? (uintptr_t)*end : 0;
+}
+
 bool callers_begin(void)
 {
     uintptr_t callers[1];
     if (is_ready)
         return true;
-    if (!(find_loaded() || load_unwinder()) || !rules_begin())
+    if (!(find_linked() || load_unwinder()) || !rules_begin())
         return false;
     find_own_addresses();
+    find_first_stack();
     ask(0, callers, 1);
     is_ready = true;
     return true;

@@ -1,10 +1,9 @@
 #include "conf/familiar.h"
 
+#include "base/chars.h"
 #include "base/fmt.h"
 #include "conf/conf.h"
 #include "os/os.h"
-
-#include <string.h>
 
 enum {
     /* What macOS writes into freed and into new memory. */
@@ -74,7 +73,7 @@ struct switch_row {
     void (*set)(int64_t n);
 };
 
-/* A switch that is set without a number (MallocScribble=YES) is on. */
+/* Their names begin as has_any() asks. A switch that is set without a number (MallocScribble=YES) is on. */
 static const struct switch_row variables[] = {
     {"MALLOC_TRIM_THRESHOLD_", familiar_trim_threshold},
     {"MALLOC_CHECK_", familiar_check},
@@ -156,8 +155,8 @@ static int64_t read_number(const char *s, const char *end, bool *is_number)
 /* Behind the name and its equals sign, or null if `text` sets something else. */
 static const char *value_of(const char *text, const char *name)
 {
-    size_t n = strlen(name);
-    return strncmp(text, name, n) == 0 && text[n] == '=' ? text + n + 1 : NULL;
+    const char *behind = chars_behind(text, name);
+    return behind != NULL && *behind == '=' ? behind + 1 : NULL;
 }
 
 static void apply(const struct switch_row *row, const char *value, const char *end,
@@ -180,7 +179,7 @@ static void read_tunables(const char *list)
 {
     const size_t count = sizeof tunables / sizeof *tunables;
     while (*list != '\0') {
-        const char *end = list + strcspn(list, ":");
+        const char *end = chars_until(list, ':');
         for (size_t i = 0; i < count; i++) {
             const char *value = value_of(list, tunables[i].name);
             if (value != NULL && value <= end)
@@ -200,9 +199,21 @@ static const char *find_variable(char **environment, const char *name)
     return NULL;
 }
 
+/* Whether any of them may be set, by three letters. Most programs have none, and long environments. */
+static bool has_any(char **environment)
+{
+    for (; *environment != NULL; environment++) {
+        const char *text = *environment;
+        if (chars_behind(text, "MAL") != NULL || chars_behind(text, "Mal") != NULL ||
+            chars_behind(text, "GLI") != NULL)
+            return true;
+    }
+    return false;
+}
+
 void familiar_read(char **environment)
 {
-    if (environment == NULL)
+    if (environment == NULL || !has_any(environment))
         return;
     const char *list = find_variable(environment, "GLIBC_TUNABLES");
     if (list != NULL)
@@ -210,6 +221,6 @@ void familiar_read(char **environment)
     for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
         const char *value = find_variable(environment, variables[i].name);
         if (value != NULL)
-            apply(&variables[i], value, value + strlen(value), takes_word(&variables[i]));
+            apply(&variables[i], value, chars_until(value, '\0'), takes_word(&variables[i]));
     }
 }

@@ -1,5 +1,6 @@
 #include "core/fill.h"
 
+#include "base/chars.h"
 #include "conf/conf.h"
 #include "core/core.h"
 #include "core/events.h"
@@ -26,7 +27,7 @@ static void tell(const struct event *event)
 {
     switch (event->kind) {
     case EVENT_MALLOC:
-        if (strcmp(event->function, "calloc") != 0)
+        if (!chars_are(event->function, "calloc"))
             fill_new(event, 0);
         break;
     case EVENT_FREE:

@@ -2,15 +2,14 @@
 
 #include "area/window.h"
 #include "base/bits.h"
+#include "base/chars.h"
 #include "os/os.h"
-
-#include <string.h>
 
 #define SMALL_NUMBERS 65536
 
 static bool is_named(const struct os_mapping *m, const char *name)
 {
-    return strcmp(m->name, name) == 0;
+    return chars_are(m->name, name);
 }
 
 static bool has_file(const struct os_mapping *m)
@@ -20,14 +19,14 @@ static bool has_file(const struct os_mapping *m)
 
 static bool is_anonymous(const struct os_mapping *m)
 {
-    return m->name[0] == '\0' || strncmp(m->name, "[anon", 5) == 0;
+    return m->name[0] == '\0' || chars_behind(m->name, "[anon") != NULL;
 }
 
 /* A mapping without access right below is how stacks of threads are guarded. */
 static bool looks_like_a_stack(const struct os_mapping *m, const struct os_mapping *before)
 {
     return is_anonymous(m) && m->access[1] == 'w' && before->end == m->start &&
-           before->name[0] == '\0' && strncmp(before->access, "---", 3) == 0;
+           before->name[0] == '\0' && chars_behind(before->access, "---") != NULL;
 }
 
 static const char *section_of(const struct os_mapping *m)

@@ -1,5 +1,6 @@
 #include "core/misuse.h"
 
+#include "base/chars.h"
 #include "core/events.h"
 #include "core/fault.h"
 #include "core/fence.h"
@@ -8,13 +9,11 @@
 #include "slab/slab.h"
 #include "span/span.h"
 
-#include <string.h>
-
 /* realloc and the questions about size use the block; only free frees it. */
 static enum misuse kind_for_freed(const char *function)
 {
-    bool frees = strstr(function, "free") != NULL || strstr(function, "delete") != NULL ||
-                 strcmp(function, "sdallocx") == 0;
+    bool frees = chars_have(function, "free") || chars_have(function, "delete") ||
+                 chars_are(function, "sdallocx");
     return frees ? MISUSE_DOUBLE_FREE : MISUSE_USE_AFTER_FREE;
 }
 

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "inspect/proc.h"
 
+#include "base/chars.h"
 #include "base/fmt.h"
 #include "os/reader.h"
 
@@ -85,12 +86,11 @@ size_t proc_field_bytes(int pid, const char *file, const char *key)
 {
     struct lines l;
     size_t bytes = 0;
-    size_t key_chars = strlen(key);
     if (!lines_open(&l, pid, file))
         return 0;
     while (bytes == 0 && next_line(&l)) {
-        const char *value = l.line + key_chars;
-        if (strncmp(l.line, key, key_chars) == 0)
+        const char *value = chars_behind(l.line, key);
+        if (value != NULL)
             bytes = (size_t)read_number(&value, 10) << 10;
     }
     proc_close(l.reader.fd);
@@ -205,8 +205,8 @@ static struct mapping parse_mapping(const char *s)
     m.start = read_number(&s, 16);
     s++; /* the dash */
     m.end = read_number(&s, 16);
-    m.is_writable = strncmp(s, " rw", 3) == 0;
-    s += strcspn(s + 1, " ") + 1; /* the permissions */
+    m.is_writable = chars_behind(s, " rw") != NULL;
+    s = chars_until(s + 1, ' '); /* the permissions */
     m.offset = read_number(&s, 16);
     m.device = read_number(&s, 16) << 32;
     s++; /* the colon */

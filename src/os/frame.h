@@ -15,15 +15,11 @@ enum { FRAME_POINTER_REGISTER = 29, FRAME_RETURN_IS_PUSHED = 0 };
 #error "ration knows x86-64 and aarch64"
 #endif
 
-/* The C library's: where the first thread's stack ends. */
-extern void *__libc_stack_end __attribute__((weak));
-
 /* The end of the stack that holds `sp`, or 0 if that is none that the C library made. It keeps a thread's descriptor, which
- * the thread pointer names, at the end of the thread's stack. */
-static inline uintptr_t frame_stack_end(uintptr_t sp)
+ * the thread pointer names, at the end of the thread's stack. `first`: where the first thread's stack ends. */
+static inline uintptr_t frame_stack_end(uintptr_t sp, uintptr_t first)
 {
     enum { MOST_BYTES = 128 << 20 }; /* the kernel leaves at least as much below the first stack */
-    uintptr_t first = &__libc_stack_end != NULL ? (uintptr_t)__libc_stack_end : 0;
     uintptr_t thread = (uintptr_t)__builtin_thread_pointer();
     if (first - sp < MOST_BYTES)
         return first;

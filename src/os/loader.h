@@ -21,6 +21,14 @@ extern int _dl_find_object(void *address, struct dl_find_object *found) __attrib
 extern int dladdr1(const void *address, Dl_info *info, void **extra, int flags)
     __attribute__((weak));
 
+extern void *dlsym(void *library, const char *name) __attribute__((weak));
+
+/* What has this name among all that is loaded for all to see; null if nothing has, or in a static program. */
+static inline void *loader_name(const char *name)
+{
+    return dlsym != NULL ? dlsym(RTLD_DEFAULT, name) : NULL;
+}
+
 /* The module that holds `address`, or null. */
 static inline struct link_map *loader_find(uintptr_t address)
 {

@@ -6,26 +6,26 @@
 #include "base/bits.h"
 #include "core/core.h"
 #include "core/fast_path.h"
+#include "os/loader.h"
 #include "os/os.h"
 #include "override/guarded_call.h"
-
-#include <dlfcn.h>
 
 typedef void (*new_handler)(void);
 typedef new_handler (*get_new_handler)(void);
 
-/* std::get_new_handler() and std::__throw_bad_alloc(), if the C++ library is loaded for all to see. */
+/* std::get_new_handler() and std::__throw_bad_alloc() of a static program; null in libration.so (src/CMakeLists.txt). */
 extern new_handler _ZSt15get_new_handlerv(void) __attribute__((weak));
 extern void _ZSt17__throw_bad_allocv(void) __attribute__((weak));
-extern void *dlsym(void *library, const char *name) __attribute__((weak));
 
-/* A private copy of the C++ library, loaded by some plug-in. dlopen itself is looked up by name, because the mention of
+/* Of the C++ library that all see, or of a private copy, loaded by some plug-in. dlopen itself is looked up by name, because the mention of
  * it would make every static link print a warning. */
-static void *find_private(const char *symbol)
+static void *find_late(const char *symbol)
 {
-    void *(*open_library)(const char *name, int flags) = NULL;
-    if (dlsym != NULL)
-        open_library = (void *(*)(const char *, int))dlsym(RTLD_DEFAULT, "dlopen");
+    void *found = loader_name(symbol);
+    if (found != NULL)
+        return found;
+    void *(*open_library)(const char *name, int flags) =
+        (void *(*)(const char *, int))loader_name("dlopen");
     if (open_library == NULL)
         return NULL;
     void *library = open_library("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
@@ -36,7 +36,7 @@ static new_handler current_handler(void)
 {
     get_new_handler get = _ZSt15get_new_handlerv;
     if (get == NULL)
-        get = (get_new_handler)find_private("_ZSt15get_new_handlerv");
+        get = (get_new_handler)find_late("_ZSt15get_new_handlerv");
     return get != NULL ? get() : NULL;
 }
 
@@ -44,7 +44,7 @@ static _Noreturn void throw_bad_alloc(void)
 {
     void (*throw_it)(void) = _ZSt17__throw_bad_allocv;
     if (throw_it == NULL)
-        throw_it = (void (*)(void))find_private("_ZSt17__throw_bad_allocv");
+        throw_it = (void (*)(void))find_late("_ZSt17__throw_bad_allocv");
     if (throw_it != NULL)
         throw_it();
     static const char message[] =
@@ -81,7 +81,10 @@ static COLD void *new_nothrow_slow(size_t n, size_t align)
         if (p != NULL)
             return p;
         new_handler handler = current_handler();
-        if (handler == NULL || guarded_call(handler) != 0)
+        if (handler == NULL)
+            return NULL;
+        guarded_call_prepare();
+        if (guarded_call(handler) != 0)
             return NULL;
     }
 }

@@ -1,15 +1,45 @@
 /* A frame of its own with a personality routine of its own. The unwinder asks it in the first phase (we always catch) and in
  * the second, where it goes on at the landing pad with the exception in the first return register. The two calls that end
  * the exception's life come from the C++ library that threw it, so they exist when they are needed. */
+#define _GNU_SOURCE
 #include "override/guarded_call.h"
+
+#include "os/loader.h"
 
 #include <unwind.h>
 
+/* Named so that static programs have them; in libration.so, where each would be looked up at each start of a program, they
+ * are null (src/CMakeLists.txt) and found when they are needed. */
 extern void *__cxa_begin_catch(void *exception) __attribute__((weak));
 extern void __cxa_end_catch(void) __attribute__((weak));
 extern void _Unwind_SetGR(struct _Unwind_Context *context, int reg, _Unwind_Word value)
     __attribute__((weak));
 extern void _Unwind_SetIP(struct _Unwind_Context *context, _Unwind_Ptr ip) __attribute__((weak));
+
+static struct {
+    void *(*begin_catch)(void *exception);
+    void (*end_catch)(void);
+    void (*set_register)(struct _Unwind_Context *context, int reg, _Unwind_Word value);
+    void (*set_ip)(struct _Unwind_Context *context, _Unwind_Ptr ip);
+} library;
+
+void guarded_call_prepare(void)
+{
+    library.begin_catch = __cxa_begin_catch;
+    library.end_catch = __cxa_end_catch;
+    library.set_register = _Unwind_SetGR;
+    library.set_ip = _Unwind_SetIP;
+    if (library.begin_catch == NULL)
+        library.begin_catch = (void *(*)(void *))loader_name("__cxa_begin_catch");
+    if (library.end_catch == NULL)
+        library.end_catch = (void (*)(void))loader_name("__cxa_end_catch");
+    if (library.set_register == NULL)
+        library.set_register =
+            (void (*)(struct _Unwind_Context *, int, _Unwind_Word))loader_name("_Unwind_SetGR");
+    if (library.set_ip == NULL)
+        library.set_ip =
+            (void (*)(struct _Unwind_Context *, _Unwind_Ptr))loader_name("_Unwind_SetIP");
+}
 
 extern char guarded_call_landing[] HIDDEN;
 
@@ -31,18 +61,20 @@ __attribute__((used)) _Unwind_Reason_Code guarded_personality(int version, _Unwi
         return _URC_CONTINUE_UNWIND;
     if ((actions & _UA_SEARCH_PHASE) != 0)
         return _URC_HANDLER_FOUND;
-    if ((actions & _UA_HANDLER_FRAME) == 0 || _Unwind_SetGR == NULL || _Unwind_SetIP == NULL)
+    if ((actions & _UA_HANDLER_FRAME) == 0 || library.set_register == NULL ||
+        library.set_ip == NULL)
         return _URC_CONTINUE_UNWIND;
-    _Unwind_SetGR(context, __builtin_eh_return_data_regno(0), (_Unwind_Word)(uintptr_t)exception);
-    _Unwind_SetIP(context, (_Unwind_Ptr)guarded_call_landing);
+    library.set_register(context, __builtin_eh_return_data_regno(0),
+                         (_Unwind_Word)(uintptr_t)exception);
+    library.set_ip(context, (_Unwind_Ptr)guarded_call_landing);
     return _URC_INSTALL_CONTEXT;
 }
 
 __attribute__((used)) int guarded_end(void *exception)
 {
-    if (__cxa_begin_catch != NULL && __cxa_end_catch != NULL) {
-        __cxa_begin_catch(exception);
-        __cxa_end_catch();
+    if (library.begin_catch != NULL && library.end_catch != NULL) {
+        library.begin_catch(exception);
+        library.end_catch();
     }
     return 1;
 }

@@ -5,6 +5,9 @@
 
 #include "base/compiler.h"
 
+/* Finds what the C++ library must do; before each guarded_call. */
+void guarded_call_prepare(void) HIDDEN;
+
 /* 0: f returned. 1: it threw. */
 int guarded_call(void (*f)(void)) HIDDEN;
 

@@ -3,6 +3,7 @@
  * not turn a malloc and a memset into a call of calloc inside calloc. */
 #define _GNU_SOURCE
 #include "base/bits.h"
+#include "base/fmt.h"
 #include "conf/conf.h"
 #include "conf/familiar.h"
 #include "core/core.h"
@@ -166,9 +167,10 @@ enum { ANDROID_DECAY_TIME = -100, ANDROID_PURGE = -101, ANDROID_PURGE_ALL = -104
 
 static int set_number(const char *key, int value)
 {
-    char digits[16];
-    int n = snprintf(digits, sizeof digits, "%d", value);
-    return conf_set(key, strlen(key), digits, (size_t)n);
+    struct text digits;
+    text_clear(&digits);
+    text_add_signed(&digits, value);
+    return conf_set(key, strlen(key), digits.chars, digits.used);
 }
 
 /* What shapes glibc's heap is taken as a hint that needs no action here. */
