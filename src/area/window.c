@@ -110,7 +110,7 @@ static void move_map(void)
 {
     struct slab **map = (struct slab **)map_area.start;
     for (size_t u = 0; u < window.unit_count; u++)
-        map[u] = first_map[u];
+        atomic_store_relaxed(&map[u], first_map[u]);
     atomic_store_release(&window.map, map);
 }
 

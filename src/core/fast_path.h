@@ -80,7 +80,7 @@ static ALWAYS_INLINE void free_fast(void *p)
     uintptr_t address = (uintptr_t)p;
     size_t unit = window_unit(address);
     if (LIKELY(is_below_shared(unit, &window.unit_count))) {
-        struct slab *s = atomic_load_relaxed(&window.map[unit]);
+        struct slab *s = atomic_load_relaxed(&atomic_load_relaxed(&window.map)[unit]);
         uint64_t x = (address - s->base) * s->reciprocal;
         if (LIKELY((uint32_t)x < s->start_limit)) {
             uint8_t *state = &s->states[x >> 32];

@@ -36,7 +36,7 @@ static bool fills_slabs(size_t unit)
     unsigned seen = 0;
     size_t offered = 0;
     while (unit > 0 && seen < LOOK_BACK_UNITS) {
-        const struct slab *s = atomic_load_acquire(&window.map[--unit]);
+        const struct slab *s = atomic_load_acquire(&atomic_load_relaxed(&window.map)[--unit]);
         if (s == &no_slab)
             continue;
         seen++;

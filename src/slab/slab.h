@@ -77,7 +77,7 @@ static ALWAYS_INLINE struct slab *slab_of(uintptr_t address)
     size_t unit = window_unit(address);
     if (UNLIKELY(unit >= atomic_load_acquire(&window.unit_count)))
         return &no_slab;
-    return atomic_load_relaxed(&window.map[unit]);
+    return atomic_load_relaxed(&atomic_load_relaxed(&window.map)[unit]);
 }
 
 /* The slot that starts at `address`, or a number >= SLOTS_MAX if none does. `address` lies in s. */
