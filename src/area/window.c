@@ -93,9 +93,9 @@ static bool place_reserved(size_t first_bytes)
 
 bool window_open(size_t first_bytes)
 {
-    /* 47 bits of user addresses: 8 to 100 TiB is far from the program, its libraries, its stack and what the kernel
-     * chooses for mmap. 39 bits (small arm64 kernels): 64 to 256 GiB. */
-    return place_unreserved(first_bytes, WINDOW_BYTES, GIB(8192), GIB(102400)) ||
+    /* 47 bits of user addresses: 8 to 80 TiB is far from the program (from 85 TiB on, or below 8), its libraries, its
+     * stack and what the kernel chooses for mmap. 39 bits (small arm64 kernels): 64 to 256 GiB. */
+    return place_unreserved(first_bytes, WINDOW_BYTES, GIB(8192), GIB(81920)) ||
            place_unreserved(first_bytes, SMALL_WINDOW, GIB(64), GIB(256)) ||
            place_reserved(first_bytes);
 }
