@@ -13,7 +13,7 @@ bool slabs_are_guarded;
 bool slabs_are_zeroed;
 uint32_t slab_records_made[CLASS_COUNT];
 
-enum { LOOK_BACK_UNITS = 3 * HUGE_BYTES / UNIT_BYTES };
+enum { LOOK_BACK_UNITS = 4 * HUGE_BYTES / UNIT_BYTES };
 
 static struct slab *take_record(unsigned c)
 {
@@ -29,7 +29,7 @@ static struct slab *take_record(unsigned c)
 }
 
 /* Whether the slabs before the unit were offered to three quarters: then new ones will be, too. Many threads with a slab
- * for each class, of which they use a page, fill none. So many units are looked at that a huge page adds a quarter to
+ * for each class, of which they use a page, fill none. So many units are looked at that a huge page adds a fifth to
  * them at most. */
 static bool fills_slabs(size_t unit)
 {
