@@ -123,10 +123,17 @@ static size_t count_untagged(struct view_cursor *c, size_t page)
     return end - page;
 }
 
-static size_t free_pages(const struct view *v, uint64_t tag, size_t page)
+/* A record may be taken for another run while it is read: the length of one would go with the start of the other, and
+ * blocks be passed over. So it must read the same twice, with its tag in place in between. */
+static size_t free_pages(struct view_cursor *c, uint64_t tag, size_t page)
 {
     struct run r;
-    bool fits = view_read(v, &r, tag_run(tag), sizeof r) && r.first == page;
+    struct run again;
+    if (!view_read(c->v, &r, tag_run(tag), sizeof r) || r.first != page)
+        return 0;
+    c->tags_first = SIZE_MAX; /* not as it was, as it is */
+    bool fits = read_tag(c, page) == tag && view_read(c->v, &again, tag_run(tag), sizeof again) &&
+                again.first == r.first && again.pages == r.pages;
     return fits ? r.pages : 0;
 }
 
@@ -138,7 +145,7 @@ bool view_next(struct view_cursor *c, struct view_run *run)
     enum run_kind kind = tag_kind(tag);
     size_t pages = 0;
     if (kind < RUN_KIND_COUNT && kind_is_free(kind))
-        pages = free_pages(c->v, tag, c->page);
+        pages = free_pages(c, tag, c->page);
     else if (kind != RUN_NONE && kind < RUN_KIND_COUNT)
         pages = tag_pages(tag);
     if (pages == 0) { /* none, or changed while it was read: on to what has a tag */
