@@ -164,7 +164,7 @@ static bool ensure_helper(void)
 {
     if (atomic_load_relaxed(&purge.helper_serving) != 0)
         return true;
-    if (purge.helper_refused || conf.purge_thread == 0)
+    if (atomic_load_relaxed(&purge.helper_refused) || conf.purge_thread == 0)
         return false;
     /* The last one may be on its last instructions, on the same stack: the next note tries again. */
     if (!atomic_cas_acquire(&purge.helper_alive, 0U, 1U))
@@ -173,7 +173,7 @@ static bool ensure_helper(void)
     atomic_exchange_full(&purge.helper_serving, 1U);
     if (os->helper_start(helper_main, NULL, helper_stack, sizeof helper_stack, &purge.helper_alive))
         return true;
-    purge.helper_refused = true;
+    atomic_store_relaxed(&purge.helper_refused, true);
     atomic_exchange_full(&purge.helper_serving, 0U);
     atomic_store_release(&purge.helper_alive, 0U);
     return false;
