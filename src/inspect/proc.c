@@ -3,6 +3,7 @@
 
 #include "base/chars.h"
 #include "base/fmt.h"
+#include "os/pagemap.h"
 #include "os/reader.h"
 
 #include <errno.h>
@@ -175,17 +176,14 @@ bool proc_scan_resident(int pagemap_fd, uintptr_t start, size_t pages, unsigned 
 bool proc_other_resident(int pagemap_fd, uintptr_t start, size_t pages, unsigned shift,
                          unsigned char *present)
 {
-    enum { ENTRIES = 64, PRESENT_BIT = 63 };
+    enum { ENTRIES = 64 };
     uint64_t entries[ENTRIES];
     for (size_t i = 0; i < pages; i += ENTRIES) {
         size_t n = pages - i < ENTRIES ? pages - i : ENTRIES;
-        size_t from = ((start >> shift) + i) * sizeof *entries;
-        long got = syscall6(SYS_pread64, pagemap_fd, (long)entries, (long)(n * sizeof *entries),
-                            (long)from, 0, 0);
-        if (got != (long)(n * sizeof *entries))
+        if (!pagemap_read(pagemap_fd, (start >> shift) + i, n, entries))
             return false;
         for (size_t k = 0; k < n; k++)
-            present[i + k] = (unsigned char)(entries[k] >> PRESENT_BIT);
+            present[i + k] = (unsigned char)(entries[k] >> PAGEMAP_PRESENT_BIT);
     }
     return true;
 }

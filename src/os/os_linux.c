@@ -4,6 +4,7 @@
 #include "base/bits.h"
 #include "os/linux.h"
 #include "os/os.h"
+#include "os/pagemap.h"
 #include "os/syscall.h"
 
 #include <elf.h>
@@ -214,19 +215,16 @@ static enum os_huge linux_huge_pages(void)
     return chosen[1] == 'a' ? OS_HUGE_ALWAYS : OS_HUGE_NEVER;
 }
 
-/* One word for each page; its two highest bits: in memory, or swapped out. */
-static int64_t resident_in(long pagemap, const struct os_range *r)
+static int64_t resident_in(int pagemap, const struct os_range *r)
 {
     uint64_t words[LOOK_PAGES_MAX];
     size_t page = linux_page_bytes();
     size_t pages = r->bytes / page < LOOK_PAGES_MAX ? r->bytes / page : LOOK_PAGES_MAX;
-    long wanted = (long)(pages * sizeof *words);
-    long at = (long)((uintptr_t)r->start / page * sizeof *words);
-    if (syscall6(SYS_pread64, pagemap, (long)words, wanted, at, 0, 0) != wanted)
+    if (!pagemap_read(pagemap, (uintptr_t)r->start / page, pages, words))
         return -1;
     int64_t resident = 0;
     for (size_t i = 0; i < pages; i++)
-        resident += words[i] >> 62 != 0;
+        resident += words[i] >> PAGEMAP_SWAPPED_BIT != 0;
     return resident;
 }
 
@@ -238,7 +236,7 @@ static int64_t linux_pages_resident(const struct os_range *ranges, size_t n)
         return -1;
     int64_t resident = 0;
     for (size_t i = 0; i < n && resident >= 0; i++) {
-        int64_t more = resident_in(fd, &ranges[i]);
+        int64_t more = resident_in((int)fd, &ranges[i]);
         resident = more < 0 ? -1 : resident + more;
     }
     syscall6(SYS_close, fd, 0, 0, 0, 0, 0);

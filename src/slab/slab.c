@@ -28,6 +28,11 @@ static struct slab *take_record(unsigned c)
     return s;
 }
 
+static size_t offered_bytes(const struct slab *s)
+{
+    return (size_t)atomic_load_relaxed(&s->opened) * size_classes[s->class_index].size;
+}
+
 /* Whether the slabs before the unit were offered to three quarters: then new ones will be, too. Many threads with a slab
  * for each class, of which they use a page, fill none. So many units are looked at that a huge page adds a fifth to
  * them at most. */
@@ -40,8 +45,7 @@ static bool fills_slabs(size_t unit)
         if (s == &no_slab)
             continue;
         seen++;
-        offered += (size_t)atomic_load_relaxed(&s->opened) * size_classes[s->class_index].size /
-                   class_units(s->class_index);
+        offered += offered_bytes(s) / class_units(s->class_index);
     }
     return offered >= LOOK_BACK_UNITS * UNIT_BYTES / 4 * 3;
 }
@@ -86,8 +90,7 @@ struct slab *slab_create(unsigned c, struct slab *record)
 /* Pages that slots below `opened` may have touched. */
 static size_t touched_bytes(const struct slab *s)
 {
-    size_t offered = (size_t)s->opened * size_classes[s->class_index].size;
-    return s->fresh ? min_size(offered, slab_bytes(s)) : slab_bytes(s);
+    return s->fresh ? min_size(offered_bytes(s), slab_bytes(s)) : slab_bytes(s);
 }
 
 void slab_retire(struct slab *s)

@@ -1,4 +1,5 @@
 #include "area/records.h"
+#include "span/huge.h"
 #include "span/span_internal.h"
 
 #include "os/pages.h"
@@ -241,7 +242,7 @@ static size_t choose_map_step(size_t missing)
 {
     size_t step = max_size(pages_for(MIB(1)), span.mapped / 8);
     step = max_size(missing, min_size(step, pages_for(MIB(64))));
-    return align_up(span.mapped + step, pages_for(MIB(2))) - span.mapped;
+    return align_up(span.mapped + step, pages_for(HUGE_BYTES)) - span.mapped;
 }
 
 static bool map_to(size_t end)

@@ -86,26 +86,29 @@ static size_t leave_some(size_t chunk, size_t end)
     return chunk;
 }
 
+/* Whether a border before `page` lies within a huge chunk. */
+static bool cuts_huge(size_t page)
+{
+    return page % HUGE_PAGES != 0 && is_huge(page / HUGE_PAGES);
+}
+
 size_t huge_whole(size_t first, size_t pages)
 {
     size_t end = first + pages;
     if (!atomic_load_relaxed(&some_were_huge))
         return pages;
-    if (first % HUGE_PAGES != 0 && is_huge(first / HUGE_PAGES))
+    if (cuts_huge(first))
         return 0;
-    return end % HUGE_PAGES != 0 && is_huge(end / HUGE_PAGES) ? end - end % HUGE_PAGES - first
-                                                              : pages;
+    return cuts_huge(end) ? end - end % HUGE_PAGES - first : pages;
 }
 
 /* Of a huge page that is purged as a whole nothing is left to be split. */
 static void split_ends(size_t first, size_t end)
 {
     size_t page = (size_t)1 << page_shift;
-    bool splits_first = first % HUGE_PAGES != 0 && is_huge(first / HUGE_PAGES);
-    if (splits_first)
+    if (cuts_huge(first))
         pages_split((void *)address_of(first), page);
-    if (end % HUGE_PAGES != 0 && is_huge(end / HUGE_PAGES) &&
-        !(splits_first && first / HUGE_PAGES == end / HUGE_PAGES))
+    if (cuts_huge(end) && !(cuts_huge(first) && first / HUGE_PAGES == end / HUGE_PAGES))
         pages_split((void *)address_of(end - 1), page);
 }
 

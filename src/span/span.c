@@ -62,7 +62,7 @@ static struct run *find_fit(struct run *root, size_t pages, size_t align_pages, 
 static bool take_void(struct run *r, size_t first, size_t pages)
 {
     size_t room = r->first + r->pages - first;
-    size_t part = min_size(room, page_aligned(first + pages, pages_for(MIB(2))) - first);
+    size_t part = min_size(room, page_aligned(first + pages, pages_for(HUGE_BYTES)) - first);
     if (!map_void(first, part)) {
         part = pages;
         if (!map_void(first, part))
