@@ -151,8 +151,10 @@ static void helper_main(void *unused)
         size_t given_back = purge_pass((uint64_t)delay, &noted);
         if (!helper_is_done(&quiet, noted, given_back))
             continue;
-        /* Pairs with purge_note: either it sees that nobody serves, or we see what it noted. */
+        /* Pairs with purge_note: either it sees that nobody serves, or we see what it noted. The fence: an exchange alone
+         * may be overtaken by a later load (aarch64). */
         atomic_exchange_full(&purge.helper_serving, 0U);
+        atomic_fence_full();
         if (atomic_load_relaxed(&purge.noted) < NOTE_BYTES || conf.purge_delay <= 0 ||
             atomic_exchange_full(&purge.helper_serving, 1U) != 0)
             return;
