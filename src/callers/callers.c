@@ -101,7 +101,8 @@ NOINLINE unsigned callers_take(uintptr_t *callers, unsigned max)
     if (!is_ready || max == 0)
         return 0;
     const uintptr_t *frame = __builtin_frame_address(0);
-    struct frame start = {.ip = frame[1], .sp = (uintptr_t)(frame + 2), .bp = frame[0]};
+    struct frame start = {
+        .ip = frame_return_address(frame[1]), .sp = (uintptr_t)(frame + 2), .bp = frame[0]};
     uintptr_t stack_end = frame_stack_end(start.sp, first_stack_end);
     if (stack_end == 0 || !rules_walk(start, stack_end, &own, callers, max, &n)) {
         callers_counts.asked++;

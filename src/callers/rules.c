@@ -69,6 +69,11 @@ static uintptr_t word_at(uintptr_t address)
     return *(const uintptr_t *)address;
 }
 
+static uintptr_t ip_at(uintptr_t address)
+{
+    return frame_return_address(word_at(address));
+}
+
 /* Whether [address, address + words) lies in the stack above `from`. */
 static ALWAYS_INLINE bool is_on_stack(uintptr_t address, size_t words, uintptr_t from,
                                       uintptr_t end)
@@ -81,7 +86,7 @@ static bool follow_frame(const struct frame *from, uintptr_t end, struct frame *
 {
     if (!is_on_stack(from->bp, 2, from->sp, end))
         return false;
-    *to = (struct frame){.ip = word_at(from->bp + sizeof(uintptr_t)),
+    *to = (struct frame){.ip = ip_at(from->bp + sizeof(uintptr_t)),
                          .sp = from->bp + 2 * sizeof(uintptr_t),
                          .bp = word_at(from->bp)};
     return true;
@@ -98,7 +103,7 @@ static ALWAYS_INLINE bool follow(rule r, const struct frame *from, uintptr_t end
     uintptr_t bp = from->bp;
     if (place != BP_KEPT)
         bp = place == BP_LOST ? 0 : word_at(sp - place * sizeof(uintptr_t));
-    *to = (struct frame){.ip = word_at(sp - sizeof(uintptr_t)), .sp = sp, .bp = bp};
+    *to = (struct frame){.ip = ip_at(sp - sizeof(uintptr_t)), .sp = sp, .bp = bp};
     return true;
 }
 
@@ -132,7 +137,7 @@ static bool is_frame(const struct frame *from, const struct frame *to)
     if (FRAME_RETURN_IS_PUSHED && from->bp + 2 * sizeof(uintptr_t) != to->sp)
         return false;
     return is_on_stack(from->bp, 2, from->sp, to->sp) &&
-           word_at(from->bp + sizeof(uintptr_t)) == to->ip && word_at(from->bp) == to->bp;
+           ip_at(from->bp + sizeof(uintptr_t)) == to->ip && word_at(from->bp) == to->bp;
 }
 
 /* Where a function without a frame pointer keeps its caller's. A place that holds it is preferred to the guess that the
@@ -156,7 +161,7 @@ static rule judge(const struct frame *from, const struct frame *to)
     if (is_frame(from, to))
         return rule_make(RULE_FRAME, 0, 0);
     if (!FRAME_RETURN_IS_PUSHED || to->sp < from->sp + sizeof(uintptr_t) ||
-        word_at(to->sp - sizeof(uintptr_t)) != to->ip)
+        ip_at(to->sp - sizeof(uintptr_t)) != to->ip)
         return RULE_ASK;
     return rule_make(RULE_FIXED, find_bp(from, to), to->sp - from->sp);
 }

@@ -15,6 +15,19 @@ enum { FRAME_POINTER_REGISTER = 29, FRAME_RETURN_IS_PUSHED = 0 };
 #error "ration knows x86-64 and aarch64"
 #endif
 
+/* The return address that a word of the stack stands for. On aarch64 a function may keep it signed, in bits that no address
+ * has; the instruction that takes the signature off does nothing where the processor knows of none. */
+static ALWAYS_INLINE uintptr_t frame_return_address(uintptr_t word)
+{
+#if defined(__aarch64__)
+    register uintptr_t x30 __asm__("x30") = word;
+    __asm__("hint #7 /* xpaclri */" : "+r"(x30));
+    return x30;
+#else
+    return word;
+#endif
+}
+
 /* The end of the stack that holds `sp`, or 0 if that is none that the C library made. It keeps a thread's descriptor, which
  * the thread pointer names, at the end of the thread's stack. `first`: where the first thread's stack ends. */
 static inline uintptr_t frame_stack_end(uintptr_t sp, uintptr_t first)

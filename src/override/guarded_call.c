@@ -124,6 +124,7 @@ __asm__(".text\n"
         ".globl guarded_call_landing\n"
         ".hidden guarded_call_landing\n"
         "guarded_call_landing:\n"
+        "hint #36\n" /* bti j: the unwinder jumps here */
         "bl guarded_end\n"
         "ldp x29, x30, [sp], #16\n"
         "ret\n"

@@ -26,6 +26,12 @@ static void start(void)
         words[i] = 0x1000 + i;
 }
 
+/* Where a call keeps the return address in a register no place on the stack is known to hold it. */
+static bool asks_instead(uintptr_t ip)
+{
+    return !FRAME_RETURN_IS_PUSHED && rule_kind_of(rules_find(ip)) == RULE_ASK;
+}
+
 static void fixed(void *arg)
 {
     (void)arg;
@@ -36,6 +42,8 @@ static void fixed(void *arg)
     words[19] = to.ip;
     REQUIRE(rules_find(from.ip) == RULE_NONE);
     rules_learn(&from, &to);
+    if (asks_instead(from.ip))
+        return;
     rule r = rules_find(from.ip);
     REQUIRE(rule_kind_of(r) == RULE_FIXED && (r >> 8) == 80);
     REQUIRE(rules_follow(r, &from, stack_end(), &led));
@@ -61,6 +69,8 @@ static void saved_frame_pointer(void *arg)
     words[19] = to.ip;
     words[17] = 99;
     rules_learn(&from, &to);
+    if (asks_instead(from.ip))
+        return;
     REQUIRE(rules_follow(rules_find(from.ip), &from, stack_end(), &led) && led.bp == 99);
     words[17] = 98;
     REQUIRE(rules_follow(rules_find(from.ip), &from, stack_end(), &led) && led.bp == 98);
