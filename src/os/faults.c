@@ -9,11 +9,31 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 #include <ucontext.h>
 #include <unistd.h>
 
 static void (*tell)(uintptr_t address, enum os_access access);
 static struct sigaction earlier;
+
+#if defined(__aarch64__)
+/* The exception syndrome register, a record among those behind the registers; 0: the system did not tell it. */
+static uint64_t find_syndrome(const void *context)
+{
+    const ucontext_t *u = context;
+    const unsigned char *record = u->uc_mcontext.__reserved;
+    const unsigned char *end = record + sizeof u->uc_mcontext.__reserved;
+    struct esr_context esr;
+    for (; (size_t)(end - record) >= sizeof esr; record += esr.head.size) {
+        memcpy(&esr, record, sizeof esr);
+        if (esr.head.magic == ESR_MAGIC)
+            return esr.esr;
+        if (esr.head.size == 0 || esr.head.size > (size_t)(end - record))
+            break;
+    }
+    return 0;
+}
+#endif
 
 static enum os_access access_of(const void *context)
 {
@@ -23,6 +43,12 @@ static enum os_access access_of(const void *context)
     if (u->uc_mcontext.gregs[REG_TRAPNO] != PAGE_FAULT)
         return OS_ACCESS_UNKNOWN;
     return (u->uc_mcontext.gregs[REG_ERR] & BY_WRITE) != 0 ? OS_ACCESS_WRITE : OS_ACCESS_READ;
+#elif defined(__aarch64__)
+    enum { DATA_ABORT = 0x24, CLASS_SHIFT = 26, WRITE_SHIFT = 6 };
+    uint64_t syndrome = find_syndrome(context);
+    if ((syndrome >> CLASS_SHIFT & 63) != DATA_ABORT)
+        return OS_ACCESS_UNKNOWN;
+    return (syndrome >> WRITE_SHIFT & 1) != 0 ? OS_ACCESS_WRITE : OS_ACCESS_READ;
 #else
     (void)context;
     return OS_ACCESS_UNKNOWN;
