@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <thread>
+#include <unistd.h>
 #include <unordered_map>
 #include <vector>
 
@@ -188,7 +189,8 @@ void handler_that_frees_lets_new_succeed()
     std::FILE *statm = std::fopen("/proc/self/statm", "r");
     CHECK(statm != nullptr && std::fscanf(statm, "%zu", &total_pages) == 1, "/proc/self/statm");
     std::fclose(statm);
-    const rlimit limit = {total_pages * 4096 + (64 << 20), RLIM_INFINITY};
+    const auto page_bytes = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+    const rlimit limit = {total_pages * page_bytes + (64 << 20), RLIM_INFINITY};
     CHECK(setrlimit(RLIMIT_AS, &limit) == 0, "setrlimit");
     std::set_new_handler(drop_ballast);
     const std::size_t wanted = static_cast<std::size_t>(500) << 20;

@@ -29,6 +29,9 @@ static inline size_t chance_below(struct chance *c, size_t n)
     return (size_t)((chance_next(c) >> 11) % n);
 }
 
+/* What a test program returns that cannot run here. */
+enum { UNIT_SKIPPED = 77 };
+
 /* The seed of this run: RATION_SEED in the environment, else a fixed one. Printed by main on failure. */
 uint64_t chance_seed(void);
 

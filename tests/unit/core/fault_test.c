@@ -21,14 +21,14 @@ static void start(void)
 }
 
 static void require_text(const char *kind, const char *p, const char *word, const char *at,
-                         const char *place)
+                         const char *place, size_t bytes)
 {
     char first[128];
     char second[160];
     snprintf(first, sizeof first, "ration: %s at 0x%lx by a %s\n", kind,
              (unsigned long)(uintptr_t)p, word);
-    snprintf(second, sizeof second, "  the address is 0x%lx: %s\n", (unsigned long)(uintptr_t)at,
-             place);
+    snprintf(second, sizeof second, "  the address is 0x%lx: %s, which has %zu bytes\n",
+             (unsigned long)(uintptr_t)at, place, bytes);
     REQUIRE(fake.message_writes == 1 && strncmp(fake.message, first, strlen(first)) == 0);
     REQUIRE(strncmp(fake.message + strlen(first), second, strlen(second)) == 0);
     REQUIRE(strstr(fake.message, "the fault takes its course now") != NULL);
@@ -39,22 +39,22 @@ static void explains(void *arg)
     (void)arg;
     start();
     fence_begin();
-    char *p = fence_alloc(20000, 1, FENCE_AT_START, true, false);
+    size_t bytes = 5 * page - 480;
+    char *p = fence_alloc(bytes, 1, FENCE_AT_START, true, false);
     fault_explain((uintptr_t)p - 1, OS_ACCESS_WRITE);
-    require_text("overflow", p, "write", p - 1, "1 byte before the block, which has 20000 bytes");
+    require_text("overflow", p, "write", p - 1, "1 byte before the block", bytes);
     REQUIRE(strstr(fake.message, "  the block is live; allocated by thread ") != NULL &&
             strstr(fake.message, ", 0 ms ago\n") != NULL && strstr(fake.message, "freed") == NULL);
     fake_os_clear();
     fault_explain((uintptr_t)p + 5 * page, OS_ACCESS_READ);
-    require_text("overflow", p, "read", p + 5 * page,
-                 "480 bytes behind the end of the block, which has 20000 bytes");
+    require_text("overflow", p, "read", p + 5 * page, "480 bytes behind the end of the block",
+                 bytes);
     fake_os_clear();
     fake.now_ms += 7;
     fence_free(p, "free");
     fake.now_ms += 11;
     fault_explain((uintptr_t)p + 5, OS_ACCESS_UNKNOWN);
-    require_text("use after free", p, "access", p + 5,
-                 "5 bytes into the block, which has 20000 bytes");
+    require_text("use after free", p, "access", p + 5, "5 bytes into the block", bytes);
     REQUIRE(strstr(fake.message, ", 18 ms ago; freed by thread ") != NULL &&
             strstr(fake.message, ", 11 ms ago\n") != NULL);
 }

@@ -1,6 +1,7 @@
 /* inspect/proc: numbers of the system's files, residency, the memory of another process. */
 #include "inspect/proc.h"
 
+#include "base/bits.h"
 #include "support/unit.h"
 
 #include <signal.h>
@@ -12,7 +13,7 @@ static void test_fields(void **state)
 {
     (void)state;
     size_t rss = proc_field_bytes(0, "smaps_rollup", "Rss:");
-    size_t statm = proc_statm_bytes(0, 12);
+    size_t statm = proc_statm_bytes(0, lowest_bit((uint64_t)sysconf(_SC_PAGESIZE)));
     assert_true(rss > 100000 && rss % 1024 == 0);
     assert_true(statm > rss / 2 && statm < rss * 2);
     assert_true(proc_field_bytes(getpid(), "status", "VmHWM:") >= rss / 2);
