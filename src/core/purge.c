@@ -18,8 +18,10 @@ enum {
     QUIET_PASSES =
         3, /* the helper goes after so many passes, half a purge_delay apart, that found nothing */
 };
-#define NOTE_BYTES    MIB(1)   /* free memory below this is not worth a thread */
-#define AT_ONCE_BYTES KIB(128) /* nor this a pass, where pages shall go back at once */
+/* With larger pages fewer: a thread that waits unmaps nothing, which longer parts would be (span_purge). */
+#define GROWTH_BYTES_MAX MIB(4)
+#define NOTE_BYTES       MIB(1)   /* free memory below this is not worth a thread */
+#define AT_ONCE_BYTES    KIB(128) /* nor this a pass, where pages shall go back at once */
 
 static struct {
     struct lock pass_lock;
@@ -208,7 +210,8 @@ void purge_growth_slow(void)
     size_t pages = span_take_excess(near_limit);
     if (pages == 0 || conf.purge_delay < 0 || !lock_try_take(&purge.pass_lock))
         return;
-    size_t max_pages = near_limit ? RUN_PAGES_MAX : GROWTH_PAGES_MAX;
+    size_t max_pages =
+        near_limit ? RUN_PAGES_MAX : min_size(GROWTH_PAGES_MAX, GROWTH_BYTES_MAX >> page_shift);
     span_purge(os->now_ms(), 0, min_size(pages, max_pages), max_pages);
     lock_drop(&purge.pass_lock);
 }
