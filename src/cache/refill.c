@@ -114,13 +114,13 @@ static bool offer_mask(struct bin *bin, unsigned group, uint64_t mask, bool is_w
     return true;
 }
 
-/* As many slots from `slot` on as begin on the same page, one at least. */
+/* As many slots from `slot` on as begin on the same page; of a new slab those that end on it as well, perhaps none. */
 static unsigned slots_to_page_end(const struct slab *s, unsigned slot)
 {
     uint32_t size = size_classes[s->class_index].size;
     size_t start = (size_t)slot * size;
     size_t page_end = ((start >> page_shift) + 1) << page_shift;
-    return (unsigned)((page_end - start + size - 1) / size);
+    return (unsigned)((page_end - start + (slot == 0 ? 0 : size - 1)) / size);
 }
 
 /* Slots never offered: the rest of the last group that was, or the next; no more than one fresh page of them, or a

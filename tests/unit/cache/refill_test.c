@@ -97,7 +97,8 @@ static void test_once(void **state)
     require_in_child(hand_out_once, NULL);
 }
 
-/* In a fresh slab, masks are rows of neighbouring slots from the lowest on, and zero memory. */
+/* In a fresh slab, masks are rows of neighbouring slots from the lowest on, and zero memory. The first does not touch a
+ * second page if the first one holds a dozen slots. */
 static void look_at_fresh_masks(void *arg)
 {
     (void)arg;
@@ -114,6 +115,8 @@ static void look_at_fresh_masks(void *arg)
             unsigned n = count_bits(bin->mask);
             uint64_t row = n == GROUP_SLOTS ? UINT64_MAX : ((uint64_t)1 << n) - 1;
             REQUIRE(bin->mask >> lowest_bit(bin->mask) == row);
+            size_t on_page = ((size_t)1 << page_shift) / bin->size;
+            REQUIRE(next > 0 || n == min_size(on_page, class_batch(c)) || on_page < 12);
             while (bin->mask != 0)
                 memset(bin_take(bin), 1, bin->size);
             next += n;
