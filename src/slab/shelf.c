@@ -46,12 +46,19 @@ unsigned shelf_ready_at(unsigned c)
     return share < 1 ? 1 : share > READY_AT_MOST ? READY_AT_MOST : share;
 }
 
+/* An empty slab stays, as its class's only ready one, until a purge pass holds it: the class's next block then lies on pages
+ * that it touched before, and no run is freed and taken. Not a long one, which others can make more of. */
+static bool stays_empty(const struct shelf *shelf, const struct slab *s)
+{
+    return s->place != SLAB_HELD && shelf->ready.first == NULL && class_units(s->class_index) == 1;
+}
+
 /* Files a slab that is on no list and not leased, by what is known of its free slots. Returns the bytes in these. */
 static size_t file_counted_locked(struct shelf *shelf, struct slab *s, unsigned free_slots)
 {
     size_t free_bytes = (size_t)free_slots * size_classes[s->class_index].size;
     unsigned ready_at = shelf_ready_at(s->class_index);
-    if (free_slots == s->slots) {
+    if (free_slots == s->slots && !stays_empty(shelf, s)) {
         slab_retire(s);
         s->next = shelf->retired;
         shelf->retired = s;

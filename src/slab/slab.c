@@ -60,7 +60,9 @@ struct slab *slab_create(unsigned c, struct slab *record)
 {
     /* The run comes first: it can be given back, a new record cannot. */
     bool is_zero;
-    void *run = span_alloc((size_t)class_units(c) * UNIT_BYTES, UNIT_BYTES, RUN_SLAB, &is_zero);
+    size_t bytes = (size_t)class_units(c) * UNIT_BYTES;
+    uintptr_t before = record != NULL ? record->base : 0;
+    void *run = span_alloc_again(before, bytes, UNIT_BYTES, RUN_SLAB, &is_zero);
     if (run == NULL)
         return NULL;
     struct slab *s = record != NULL ? record : take_record(c);
@@ -71,7 +73,7 @@ struct slab *slab_create(unsigned c, struct slab *record)
     if (record == NULL)
         atomic_add_relaxed(&slab_records_made[c], 1);
     if (slabs_are_zeroed && !is_zero)
-        memset(run, 0, (size_t)class_units(c) * UNIT_BYTES);
+        memset(run, 0, bytes);
     const struct size_class *k = &size_classes[c];
     s->base = (uintptr_t)run;
     s->reciprocal = k->reciprocal;

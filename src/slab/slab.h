@@ -7,7 +7,7 @@
  * Places of a slab, and who may hand out its slots:
  *   SLAB_LEASED   one cache; nobody else
  *   SLAB_FULL     nobody; on its shelf's full list; fewer than shelf_ready_at() slots are known to be free
- *   SLAB_READY    nobody; on its shelf's ready list; the next lease takes it
+ *   SLAB_READY    nobody; on its shelf's ready list; the next lease takes it. One of a list may be empty
  *   SLAB_HELD     nobody; out of the lists while its free pages are purged
  *   SLAB_RETIRED  not a slab any more; the record waits on the shelf for the next slab of this class
  *
@@ -135,7 +135,8 @@ extern bool slabs_are_guarded HIDDEN;
 extern uint32_t slab_records_made[CLASS_COUNT] HIDDEN;
 extern bool slabs_are_zeroed HIDDEN;
 
-/* A new slab of class c, leased to the caller; null if out of memory. `record` is a retired record of the class or null. */
+/* A new slab of class c, leased to the caller; null if out of memory. `record` is a retired record of the class, whose run
+ * comes back if it can, or null. */
 struct slab *slab_create(unsigned c, struct slab *record);
 
 /* Takes a slab whose slots are all free out of the map and gives its run back. The caller keeps the record. */

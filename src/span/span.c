@@ -10,6 +10,7 @@ unsigned page_shift;
 
 enum {
     ALIGN_TRIES = 8, /* runs looked at for an aligned fit before one that surely fits is taken */
+    LOOK_BACK_PAGES = 256, /* for the start of a free run */
     PURGE_BATCH = 64,
     DIRTY_SHARE = 3, /* dirty pages that growth leaves alone, as a share of those in use */
     FIRST_MAP_BYTES =
@@ -102,9 +103,33 @@ static void grow_by(size_t pages)
     atomic_store_relaxed(&span_grown_pages, span_grown_pages + pages);
 }
 
+/* The dirty run that holds [first, first + pages); null if none does, or it begins too far before. */
+static struct run *find_dirty(size_t first, size_t pages)
+{
+    size_t page = first;
+    size_t least = first > LOOK_BACK_PAGES ? first - LOOK_BACK_PAGES : 0;
+    while (page > least && tag_at(page) == 0)
+        page--;
+    uint64_t tag = tag_at(page);
+    if (tag_kind(tag) != RUN_DIRTY)
+        return NULL;
+    struct run *r = tag_run(tag);
+    return first + pages <= r->first + r->pages ? r : NULL;
+}
+
+static bool take_again(uintptr_t before, size_t pages, size_t *first)
+{
+    if (before == 0)
+        return false;
+    *first = page_of(before);
+    struct run *r = find_dirty(*first, pages);
+    if (r != NULL)
+        free_run_carve(r, *first, pages);
+    return r != NULL;
+}
+
 static bool take_any(size_t pages, size_t align_pages, size_t *first, bool *is_zero)
 {
-    *is_zero = false;
     if (take_free(RUN_DIRTY, pages, align_pages, first))
         return true;
     *is_zero = true;
@@ -116,7 +141,8 @@ static bool take_any(size_t pages, size_t align_pages, size_t *first, bool *is_z
     return frontier_take(pages, align_pages, first);
 }
 
-void *span_alloc(size_t bytes, size_t align, enum run_kind use, bool *is_zero)
+void *span_alloc_again(uintptr_t before, size_t bytes, size_t align, enum run_kind use,
+                       bool *is_zero)
 {
     size_t pages = pages_for(bytes);
     size_t align_pages = max_size(align >> page_shift, 1);
@@ -124,11 +150,18 @@ void *span_alloc(size_t bytes, size_t align, enum run_kind use, bool *is_zero)
     lock_take(&span.lock);
     free_runs_settle();
     span.why = use == RUN_SLAB ? PAGES_SLABS : PAGES_LARGE;
-    bool ok = span_prepare_records(0) && take_any(pages, align_pages, &first, is_zero);
+    *is_zero = false;
+    bool ok = span_prepare_records(0) &&
+              (take_again(before, pages, &first) || take_any(pages, align_pages, &first, is_zero));
     if (ok)
         tag_in_use(first, pages, use);
     lock_drop(&span.lock);
     return ok ? (void *)address_of(first) : NULL;
+}
+
+void *span_alloc(size_t bytes, size_t align, enum run_kind use, bool *is_zero)
+{
+    return span_alloc_again(0, bytes, align, use, is_zero);
 }
 
 void span_enter_slab(uintptr_t start, unsigned units, struct slab *entry)

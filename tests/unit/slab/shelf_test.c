@@ -66,7 +66,8 @@ static void test_thresholds(void **state)
     }
 }
 
-/* Every number of live slots: full, ready, or retired, and what a lease then gets. */
+/* Every number of live slots: full, ready, or retired (an empty one of a short slab's class stays ready), and what a lease
+ * then gets. */
 static void return_with_any_live(void *arg)
 {
     (void)arg;
@@ -80,11 +81,12 @@ static void return_with_any_live(void *arg)
             uintptr_t base = s->base;
             shelf_return(s);
             struct seen seen = visit(c);
-            bool ready = live != 0 && slots - live >= shelf_ready_at(c);
+            bool stays = class_units(c) == 1; /* when it is empty */
+            bool ready = (live != 0 || stays) && slots - live >= shelf_ready_at(c);
             bool full = slots - live < shelf_ready_at(c);
             REQUIRE(seen.n[SLAB_READY] == ready && seen.n[SLAB_FULL] == full);
-            REQUIRE((slab_of(base) == &no_slab) == (live == 0));
-            if (live == 0) {
+            REQUIRE((slab_of(base) == &no_slab) == (live == 0 && !stays));
+            if (live == 0 && !stays) {
                 REQUIRE(s->place == SLAB_RETIRED && span_in_use_bytes(base, RUN_SLAB) == 0);
                 continue;
             }
@@ -95,7 +97,8 @@ static void return_with_any_live(void *arg)
             if (ready)
                 shelf_return(s);
             seen = visit(c); /* the frees brought a full slab to its end by events alone */
-            REQUIRE(seen.n[SLAB_READY] == 0 && seen.n[SLAB_FULL] == 0 && s->place == SLAB_RETIRED);
+            REQUIRE(seen.n[SLAB_READY] == stays && seen.n[SLAB_FULL] == 0);
+            REQUIRE(s->place == (stays ? SLAB_READY : SLAB_RETIRED));
         }
         REQUIRE(span_check() == 0);
     }
@@ -120,9 +123,9 @@ static void follow_events(void *arg)
         for (unsigned freed = 1; freed <= slots; freed++) {
             fake.now_ms += 10;
             free_slot(s, freed - 1);
-            unsigned place = freed == slots              ? SLAB_RETIRED
-                             : freed < shelf_ready_at(c) ? SLAB_FULL
-                                                         : SLAB_READY;
+            unsigned place = freed == slots && class_units(c) > 1 ? SLAB_RETIRED
+                             : freed < shelf_ready_at(c)          ? SLAB_FULL
+                                                                  : SLAB_READY;
             REQUIRE(s->place == place);
             if (freed == shelf_ready_at(c) && freed != slots)
                 REQUIRE(s->stamp_ms == (uint32_t)fake.now_ms);
@@ -153,8 +156,43 @@ static void event_anywhere(void *arg)
     REQUIRE(shelf_event(s->base) != 0 && s->place == SLAB_READY && visit(9).n[SLAB_READY] == 1);
     memset(s->states, SLOT_FREE, s->slots);
     uintptr_t base = s->base;
-    shelf_event(base);
+    REQUIRE(shelf_event(base) == (size_t)s->slots * size_classes[9].size && s->place == SLAB_READY);
+    struct slab *held;
+    struct shelf_pass all = {.number = 1, .now_ms = (uint32_t)fake.now_ms};
+    REQUIRE(shelf_hold_old(9, &all, &held, 1) == 1 && held == s);
+    shelf_put_back(&held, 1);
     REQUIRE(s->place == SLAB_RETIRED && shelf_event(base) == 0);
+}
+
+/* An empty slab stays if no other is ready, and is leased as it was left. A pass retires it; its record, and its run out of
+ * the middle of a longer free one, serve again. */
+static void keep_one_empty(void *arg)
+{
+    (void)arg;
+    open_heap();
+    enum { N = 5 };
+    struct slab *some[N];
+    for (int i = 0; i < N; i++)
+        some[i] = lease_with_live(20, 0);
+    uintptr_t bases[N];
+    for (int i = 0; i < N; i++) {
+        bases[i] = some[i]->base;
+        shelf_return(some[i]);
+        REQUIRE(some[i]->place == (i == 0 ? SLAB_READY : SLAB_RETIRED));
+    }
+    REQUIRE(visit(20).n[SLAB_READY] == 1);
+    REQUIRE(shelf_lease(20, 0) == some[0] && some[0]->opened == some[0]->slots);
+    for (int i = N - 1; i > 0; i--) {
+        const struct slab *s = shelf_lease(20, 0);
+        REQUIRE(s == some[i] && s->base == bases[i] && s->opened == 0 && slab_check(s) == 0);
+    }
+    REQUIRE(span_check() == 0);
+}
+
+static void test_one_empty_stays(void **state)
+{
+    (void)state;
+    require_in_child(keep_one_empty, NULL);
 }
 
 static void test_event_anywhere(void **state)
@@ -220,14 +258,20 @@ static void retire_by_sweep(void *arg)
 {
     (void)arg;
     open_heap();
-    struct slab *s = lease_with_live(25, size_classes[25].slots);
-    shelf_return(s);
-    memset(s->states, SLOT_FREE, s->slots);
-    uintptr_t base = s->base;
+    enum { N = 2 };
+    struct slab *some[N];
+    for (int i = 0; i < N; i++)
+        some[i] = lease_with_live(25, size_classes[25].slots);
+    for (int i = 0; i < N; i++) {
+        shelf_return(some[i]);
+        memset(some[i]->states, SLOT_FREE, some[i]->slots);
+    }
+    uintptr_t base = some[1]->base;
     REQUIRE(span_in_use_bytes(base, RUN_SLAB) != 0);
-    struct slab *next =
-        shelf_lease(25, 0); /* the sweep retires it, then its record and its run serve again */
-    REQUIRE(next == s && next->base == base && slab_check(next) == 0 && next->opened == 0);
+    REQUIRE(shelf_lease(25, 0) == some[0] && some[1]->place == SLAB_RETIRED);
+    REQUIRE(span_in_use_bytes(base, RUN_SLAB) == 0);
+    const struct slab *next = shelf_lease(25, 0); /* its record and its run serve again */
+    REQUIRE(next == some[1] && next->base == base && slab_check(next) == 0 && next->opened == 0);
 }
 
 static void test_sweep_retires(void **state)
@@ -326,14 +370,17 @@ static void lease_without_record(void *arg)
 {
     (void)arg;
     open_heap();
-    shelf_return(lease_with_live(21, 0));
+    struct slab *stays = lease_with_live(21, 0);
+    struct slab *goes = lease_with_live(21, 0);
+    shelf_return(stays);
+    shelf_return(goes);
     fake.refuse |= ENTRY_BIT(ENTRY_PAGES_MAP);
     while (records_take(64) != NULL)
         ;
     REQUIRE(shelf_lease(10, 0) == NULL);
     struct span_counts counts;
     span_count(&counts);
-    REQUIRE(counts.runs[RUN_SLAB] == 0 && span_check() == 0);
+    REQUIRE(counts.runs[RUN_SLAB] == 1 && span_check() == 0);
 }
 
 static void test_failed_lease_keeps_no_record(void **state)
@@ -395,6 +442,7 @@ int main(void)
         cmocka_unit_test(test_sweep),
         cmocka_unit_test(test_sweep_makes_young),
         cmocka_unit_test(test_sweep_retires),
+        cmocka_unit_test(test_one_empty_stays),
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_hold),
         cmocka_unit_test(test_failed_lease_keeps_no_record),

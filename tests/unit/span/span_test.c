@@ -728,6 +728,39 @@ static void test_extend(void **state)
     require_in_child(extend_and_fail, NULL);
 }
 
+/* The run that was there before, out of a longer dirty one; else as ever. */
+static void take_the_former_run(void *arg)
+{
+    (void)arg;
+    open_span();
+    enum { N = 6, PAGES = 16, FAR = 256 };
+    size_t bytes = PAGES * page();
+    bool is_zero;
+    char *start = span_alloc(N * bytes, bytes, RUN_LARGE, &is_zero);
+    REQUIRE(is_zero && span_release((uintptr_t)start, RUN_LARGE) == N * bytes);
+    uintptr_t third = (uintptr_t)start + 2 * bytes;
+    REQUIRE(span_alloc_again(third, bytes, bytes, RUN_SLAB, &is_zero) == (void *)third && !is_zero);
+    REQUIRE(span_alloc_again((uintptr_t)start, bytes, bytes, RUN_SLAB, &is_zero) == start);
+    /* It is in use, and then there is too little of it: the best fit is the second. */
+    REQUIRE(span_alloc_again(third, bytes, bytes, RUN_SLAB, &is_zero) == start + bytes);
+    span_trim((void *)third, page());
+    REQUIRE(span_alloc_again(third - page(), 2 * bytes, page(), RUN_SLAB, &is_zero) ==
+            start + 2 * bytes + page());
+    REQUIRE(span_check() == 0);
+
+    char *longer = span_alloc((FAR + 2 * PAGES) * page(), bytes, RUN_LARGE, &is_zero);
+    span_release((uintptr_t)longer, RUN_LARGE);
+    uintptr_t far = (uintptr_t)longer + (FAR + PAGES) * page();
+    REQUIRE(span_alloc_again(far, bytes, bytes, RUN_SLAB, &is_zero) != (void *)far);
+    REQUIRE(span_check() == 0);
+}
+
+static void test_the_former_run(void **state)
+{
+    (void)state;
+    require_in_child(take_the_former_run, NULL);
+}
+
 static void refuse_every_map(void *arg)
 {
     (void)arg;
@@ -770,6 +803,7 @@ int main(void)
         cmocka_unit_test(test_a_refused_part_joins_the_rest),
         cmocka_unit_test(test_long_runs_are_unmapped_in_parts),
         cmocka_unit_test(test_extend),
+        cmocka_unit_test(test_the_former_run),
         cmocka_unit_test(test_open_can_fail_and_succeed_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
