@@ -741,10 +741,10 @@ static void take_the_former_run(void *arg)
     uintptr_t third = (uintptr_t)start + 2 * bytes;
     REQUIRE(span_alloc_again(third, bytes, bytes, RUN_SLAB, &is_zero) == (void *)third && !is_zero);
     REQUIRE(span_alloc_again((uintptr_t)start, bytes, bytes, RUN_SLAB, &is_zero) == start);
-    /* It is in use, and then there is too little of it: the best fit is the second. */
+    /* In use: the best fit is the second. Too short: it is what lies behind the third. */
     REQUIRE(span_alloc_again(third, bytes, bytes, RUN_SLAB, &is_zero) == start + bytes);
     span_trim((void *)third, page());
-    REQUIRE(span_alloc_again(third - page(), 2 * bytes, page(), RUN_SLAB, &is_zero) ==
+    REQUIRE(span_alloc_again((uintptr_t)start + 5 * bytes, 2 * bytes, page(), RUN_SLAB, &is_zero) ==
             start + 2 * bytes + page());
     REQUIRE(span_check() == 0);
 
