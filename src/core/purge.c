@@ -38,7 +38,6 @@ static unsigned char helper_stack[HELPER_STACK_BYTES] __attribute__((aligned(64)
 
 struct pass {
     struct shelf_pass shelf;
-    uint64_t now_ms;
     uint64_t age_ms;
 };
 
@@ -90,13 +89,15 @@ static size_t purge_class(unsigned c, const struct pass *pass)
     return bytes;
 }
 
+/* By a clock of its own: slabs that the pass retired are younger than its beginning. */
 static size_t purge_runs(const struct pass *pass)
 {
+    uint64_t now_ms = os->now_ms();
     size_t pages = 0;
     size_t now;
     do {
         lock_take(&purge.pass_lock);
-        now = span_purge(pass->now_ms, pass->age_ms, RUN_PAGES_MAX, RUN_PAGES_MAX);
+        now = span_purge(now_ms, pass->age_ms, RUN_PAGES_MAX, RUN_PAGES_MAX);
         lock_drop(&purge.pass_lock);
         pages += now;
     } while (now != 0); /* a batch is bounded by runs as well as by pages */
@@ -112,7 +113,7 @@ static size_t purge_pass(uint64_t age_ms, size_t *noted)
     atomic_store_relaxed(&purge.near_limit, near_limit);
     if (near_limit != 0)
         age_ms = 0;
-    struct pass pass = {.now_ms = now, .age_ms = age_ms};
+    struct pass pass = {.age_ms = age_ms};
     uint32_t number = atomic_add_relaxed(&purge.passes, 1) + 1;
     pass.shelf = (struct shelf_pass){
         .number = number == 0 ? 1 : number, .now_ms = (uint32_t)now, .age_ms = (uint32_t)age_ms};

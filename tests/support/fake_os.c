@@ -193,7 +193,7 @@ static size_t fake_address_space_limit(void)
 static uint64_t fake_now_ms(void)
 {
     fails(ENTRY_NOW);
-    return fake.clock_by_hand ? fake.now_ms : os_linux.now_ms();
+    return fake.clock_by_hand ? fake.now_ms += fake.ms_a_look : os_linux.now_ms();
 }
 
 /* The clock of durations is not counted: every call of the system reads it. */
