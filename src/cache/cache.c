@@ -39,7 +39,8 @@ struct cache *cache_acquire(void)
 
 void cache_return_leases(struct cache *cache)
 {
-    for (unsigned c = 0; c < CLASS_COUNT; c++) {
+    keep_drop(cache);
+    for (unsigned c = 0; c < CLASS_COUNT && !class_is_wide(c); c++) {
         struct bin *bin = &cache->bins[c];
         struct slab *s = bin->slab;
         bin->mask = 0;
@@ -84,9 +85,29 @@ static int check_mask(const struct bin *bin, const struct slab *s, unsigned firs
     return 0;
 }
 
+static int check_kept(const struct bin *bin, unsigned c)
+{
+    if (bin->mask != 0 || bin->stop != 0 || bin->n_kept > KEPT_MAX)
+        return 4;
+    for (unsigned i = 0; i < bin->n_kept; i++) {
+        uintptr_t p = (uintptr_t)bin->kept[i];
+        const struct slab *s = slab_of(p);
+        if (s == &no_slab || s->class_index != c)
+            return 4;
+        size_t slot = slot_starting_at(s, p);
+        if (slot >= s->slots || s->states[slot] != SLOT_KEPT)
+            return 4;
+    }
+    return 0;
+}
+
 static int check_bin(const struct bin *bin, unsigned c)
 {
+    if (class_is_wide(c))
+        return check_kept(bin, c);
     const struct slab *s = bin->slab;
+    if (bin->n_kept != 0)
+        return 4;
     if (s == NULL)
         return bin->mask == 0 ? 0 : 2;
     if (s->place != SLAB_LEASED || s->class_index != c)
@@ -110,9 +131,32 @@ int cache_check(const struct cache *cache)
     return 0;
 }
 
-static int check_sole_leases(const struct cache *cache)
+static unsigned times_kept(const struct bin *bin, const void *p)
+{
+    unsigned times = 0;
+    for (unsigned i = 0; i < bin->n_kept; i++)
+        times += bin->kept[i] == p;
+    return times;
+}
+
+/* Against the caches behind `cache` in the list. */
+static int check_sole_kept(const struct cache *cache)
 {
     for (unsigned c = 0; c < CLASS_COUNT; c++) {
+        for (unsigned i = 0; i < cache->bins[c].n_kept; i++) {
+            unsigned times = 0;
+            for (const struct cache *k = cache; k != NULL; k = k->next)
+                times += times_kept(&k->bins[c], cache->bins[c].kept[i]);
+            if (times != 1)
+                return 4;
+        }
+    }
+    return 0;
+}
+
+static int check_sole_leases(const struct cache *cache)
+{
+    for (unsigned c = 0; c < CLASS_COUNT && !class_is_wide(c); c++) {
         const struct slab *s = cache->bins[c].slab;
         for (const struct cache *other = cache->next; s != NULL && other != NULL;
              other = other->next) {
@@ -132,6 +176,8 @@ int cache_check_all(void)
         broken = cache_check(cache);
         if (broken == 0)
             broken = check_sole_leases(cache);
+        if (broken == 0)
+            broken = check_sole_kept(cache);
     }
     lock_drop(&all_caches.lock);
     return broken;

@@ -1,5 +1,5 @@
 /* Caches: what one thread holds. For each size class a bin: a lease of one slab and a mask
- * of up to 64 of its slots.
+ * of up to 64 of its slots; of a wide class the few slots that the thread freed last.
  *
  * malloc takes the lowest slot of the mask, marks it LIVE in the slab's record and is done. The
  * mask is a hint: its slots are FREE in the record until they are handed out, so it can be dropped
@@ -10,6 +10,8 @@
  *  C1  each slot of a mask is FREE, and lies below `opened` of the leased slab.
  *  C2  states, base and size of a bin are those of one group of the leased slab.
  *  C3  a leased slab is SLAB_LEASED, of the bin's class, and leased by this cache only.
+ *  C4  the bin of a wide class has an empty mask, KEPT_MAX kept slots at most, each of which is KEPT, of the class, and
+ *      kept once, by this cache only.
  *
  * A cache belongs to its thread; nobody else touches bins or leases while that thread lives.
  * Records of caches are never unmapped. The list of all caches is locked (RANK_CACHES). */
@@ -19,6 +21,8 @@
 #include "os/lock.h"
 #include "slab/slab.h"
 
+enum { KEPT_MAX = 3 };
+
 struct bin {
     uint64_t
         mask; /* bit i: slot i of the group was free when the mask was taken, and was not handed out since */
@@ -27,13 +31,19 @@ struct bin {
     uint32_t size;    /* of a slot, in bytes */
     uint32_t is_zero; /* every slot in the mask is zero memory */
 
-    struct slab *slab; /* the lease; null: none */
-    uint64_t window;   /* as many low bits as the class takes slots at once */
-    uint64_t offered;  /* of the next group: the slots that were offered before */
-    uint16_t group;    /* the mask's group */
+    union {
+        struct {
+            struct slab *slab; /* the lease; null: none */
+            uint64_t window;   /* as many low bits as the class takes slots at once */
+            uint64_t offered;  /* of the next group: the slots that were offered before */
+        };
+        void *kept[KEPT_MAX]; /* of a wide class: the last one was freed last */
+    };
+    uint16_t group; /* the mask's group */
     uint16_t
         step; /* from this group to the next: 0 if slots freed just now are taken first, else 1 */
-    uint16_t stop; /* groups from here on are the slow path's */
+    uint16_t stop;   /* groups from here on are the slow path's; 0 of a wide class */
+    uint16_t n_kept; /* 0 of a narrow class */
 } LINE_ALIGNED;
 _Static_assert(sizeof(struct bin) == CLASS_STRIDE, "a row of a table by class");
 
@@ -81,11 +91,35 @@ static ALWAYS_INLINE void *bin_take(struct bin *bin)
     return (void *)(bin->base + bin->size * slot);
 }
 
-/* Fills the mask of class c. False if out of memory, or if `cache` is one of the three above. */
+/* Fills the mask of the narrow class c. False if out of memory, or if `cache` is one of the three above. */
 bool cache_refill(struct cache *cache, unsigned c);
 
 /* The rest of it, below bin_refill. */
 bool cache_refill_slow(struct cache *cache, unsigned c);
+
+/* A slot of class c, LIVE. Null if out of memory, or if `cache` is one of the three above. */
+void *cache_take(struct cache *cache, unsigned c);
+
+/* The slot of a wide class that the thread freed last. It keeps one at least. */
+static inline void *keep_take_last(struct bin *bin)
+{
+    uintptr_t p = (uintptr_t)bin->kept[--bin->n_kept];
+    struct slab *s = atomic_load_relaxed(&atomic_load_relaxed(&window.map)[window_unit(p)]);
+    uint64_t x = (p - s->base) * s->reciprocal;
+    atomic_store_relaxed(&s->states[x >> 32], SLOT_LIVE);
+    bin->is_zero = false;
+    return (void *)p;
+}
+
+/* The same if it keeps none: a slot from the shelf. Sets bin->is_zero. Null as cache_take. */
+void *keep_take_from_shelf(struct cache *cache, unsigned c);
+
+/* The thread keeps p, a slot of s that the caller has made KEPT. For that the one kept longest may go to its shelf, or this
+ * one if `cache` is one of the three above. Returns what shelf_give_slot does, or 0. */
+size_t keep_put(struct cache *cache, struct slab *s, void *p);
+
+/* Gives all kept slots to their shelves. */
+void keep_drop(struct cache *cache);
 
 static ALWAYS_INLINE bool has_four_bits(uint64_t mask)
 {

@@ -60,33 +60,6 @@ static bool pays_to_rewind(const struct slab *s)
     return frees > (int32_t)(s->opened / REWIND_SHARE);
 }
 
-/* Pages that the mask's slots lie on: all purged? They may be touched from now on. */
-static bool take_purged_mark(struct slab *s, uintptr_t from, uintptr_t to)
-{
-    unsigned first = (unsigned)((from - s->base) >> page_shift);
-    unsigned last = (unsigned)((to - 1 - s->base) >> page_shift);
-    uint64_t pages = (~(uint64_t)0 >> (63 - (last - first))) << first;
-    bool all = (s->purged_pages & pages) == pages;
-    s->purged_pages &= ~pages;
-    return all;
-}
-
-/* Marks what the mask offers as offered; tells whether all of it is zero memory. */
-static bool offer(struct slab *s, unsigned first, uint64_t mask, uint32_t size)
-{
-    unsigned low = first + lowest_bit(mask);
-    unsigned end = first + highest_bit(mask) + 1;
-    bool is_zero = false;
-    if (end > s->opened) {
-        is_zero = s->fresh && low >= s->opened;
-        atomic_store_relaxed(&s->opened, (uint16_t)end);
-    }
-    if (UNLIKELY(s->purged_pages != 0))
-        is_zero |=
-            take_purged_mark(s, s->base + (uintptr_t)low * size, s->base + (uintptr_t)end * size);
-    return is_zero;
-}
-
 /* The next group is looked at without the slow path if all of it was offered before, or, when warm,
  * if it is this one. A mask of purged pages wants their mark off: the slow path does that. */
 static void set_course(struct bin *bin, bool is_warm)
@@ -108,7 +81,7 @@ static bool offer_mask(struct bin *bin, unsigned group, uint64_t mask, bool is_w
     uint64_t near = mask & (bin->window << lowest_bit(mask));
     if (has_four_bits(near))
         mask = near;
-    bool is_zero = offer(bin->slab, group * GROUP_SLOTS, mask, bin->size);
+    bool is_zero = slab_offer(bin->slab, group * GROUP_SLOTS, mask);
     bin_set_mask(bin, group, mask, is_zero);
     set_course(bin, is_warm);
     return true;
@@ -202,4 +175,12 @@ NOINLINE bool cache_refill_slow(struct cache *cache, unsigned c)
 bool cache_refill(struct cache *cache, unsigned c)
 {
     return bin_refill(&cache->bins[c]) || cache_refill_slow(cache, c);
+}
+
+void *cache_take(struct cache *cache, unsigned c)
+{
+    struct bin *bin = &cache->bins[c];
+    if (class_is_wide(c))
+        return bin->n_kept != 0 ? keep_take_last(bin) : keep_take_from_shelf(cache, c);
+    return bin->mask != 0 || cache_refill(cache, c) ? bin_take(bin) : NULL;
 }

@@ -5,7 +5,7 @@
 
 #include "cache/cache.h"
 
-/* The cache of the calling thread: C1 to C3, as far as one thread can tell. */
+/* The cache of the calling thread: C1 to C4, as far as one thread can tell. */
 void checked_cache_slow(const struct cache *cache, const char *function);
 
 /* The runs of the window, at every CHECKED_EACH-th call: the walk over them is long. */

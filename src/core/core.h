@@ -13,6 +13,10 @@ void *calloc_slow(size_t count, size_t size) HIDDEN;
 void free_slow(void *p, const char *function) HIDDEN;
 void free_event(void *p) HIDDEN;
 
+/* Frees a slot of a wide slab; the caller has it for itself. */
+struct slab;
+void free_wide_slot(struct slab *s, size_t slot) HIDDEN;
+
 /* A block that nobody is told of, and the free of one: for reallocation while events are on. Nothing is told, either, of
  * p not being a live block: the caller has looked. */
 void *malloc_quietly(size_t n, size_t align);

@@ -25,9 +25,11 @@ static bool is_live(const void *p, size_t *bytes)
     struct slab *s = slab_of((uintptr_t)p);
     if (UNLIKELY(slab_is_guarded(s)))
         return harden_is_live(s, p, bytes);
-    size_t slot = slot_of(s, (uintptr_t)p);
-    if (slot >= SLOTS_MAX)
+    if (s == &no_slab)
         return large_is_live(p, bytes);
+    size_t slot = slot_starting_at(s, (uintptr_t)p);
+    if (slot >= SLOTS_MAX)
+        return false;
     *bytes = size_classes[s->class_index].size;
     return byte_is(&s->states[slot], SLOT_LIVE);
 }
@@ -40,11 +42,36 @@ bool core_is_live(const void *p, size_t *bytes, const char *function)
     return found;
 }
 
+void free_wide_slot(struct slab *s, size_t slot)
+{
+    size_t free_bytes = shelf_give_slot(s, slot);
+    if (free_bytes > 0)
+        purge_note(free_bytes);
+}
+
+/* By CAS, as two caches shall not keep the slot. */
+static NOINLINE void free_wide(struct slab *s, void *p, const char *function)
+{
+    size_t slot = slot_starting_at(s, (uintptr_t)p);
+    if (slot >= SLOTS_MAX || !atomic_cas_acquire(&s->states[slot], SLOT_LIVE, SLOT_KEPT)) {
+        misuse_report((uintptr_t)p, function);
+        return;
+    }
+    size_t free_bytes = keep_put(my_cache, s, p);
+    checked_runs("free");
+    if (UNLIKELY(free_bytes > 0))
+        purge_note(free_bytes);
+}
+
 /* A slab is guarded without hardening when somebody listens to events. */
 static void free_in_guarded_slab(struct slab *s, void *p, const char *function)
 {
     if (harden_level != HARDEN_OFF) {
         harden_free(s, p, function);
+        return;
+    }
+    if (slab_is_wide(s)) {
+        free_wide(s, p, function);
         return;
     }
     uint8_t *state = &s->states[slot_around(s, (uintptr_t)p)];
@@ -59,13 +86,15 @@ void free_quietly(void *p, const char *function)
     struct slab *s = slab_of((uintptr_t)p);
     if (slab_is_guarded(s))
         free_in_guarded_slab(s, p, function);
+    else if (slab_is_wide(s))
+        free_wide(s, p, function);
     else if (slot_of(s, (uintptr_t)p) < SLOTS_MAX)
         free_fast(p);
     else if (!large_free(p, function))
         misuse_report((uintptr_t)p, function);
 }
 
-NOINLINE void free_slow(void *p, const char *function)
+static NOINLINE void free_rest(void *p, const char *function)
 {
     if (p == NULL)
         return;
@@ -79,6 +108,16 @@ NOINLINE void free_slow(void *p, const char *function)
     if (events_are_on)
         events_tell_free(p, function);
     free_quietly(p, function);
+}
+
+/* Calls nothing but in its last step, so that it saves no registers. */
+NOINLINE void free_slow(void *p, const char *function)
+{
+    struct slab *s = slab_of((uintptr_t)p);
+    if (LIKELY(slab_is_wide(s) && !fast_paths_are_closed))
+        free_wide(s, p, function);
+    else
+        free_rest(p, function);
 }
 
 size_t core_usable(const void *p, const char *function)
@@ -114,6 +153,12 @@ void core_free_sized(void *p, size_t n, size_t align, const char *function)
 {
     if (p == NULL)
         return;
+    struct slab *s = slab_of((uintptr_t)p);
+    if (LIKELY(slab_is_wide(s) && !fast_paths_are_closed && align <= GRAIN && n <= SMALL_MAX &&
+               s->class_index == class_of(n))) {
+        free_wide(s, p, function);
+        return;
+    }
     size_t bytes;
     if (!core_is_live(p, &bytes, function))
         return;

@@ -146,6 +146,8 @@ static void *take_slot(unsigned c)
     struct cache *cache = life_cache();
     if (cache == NULL)
         return my_cache == &late_cache ? life_late_alloc(c) : NULL;
+    if (class_is_wide(c))
+        return cache_take(cache, c);
     struct bin *bin = &cache->bins[c];
     if (bin->mask == 0 && !cache_refill(cache, c))
         return NULL;
@@ -173,18 +175,17 @@ void *harden_alloc(size_t n, size_t align, bool *is_large)
 
 /* Freeing. */
 
-static size_t find_slot(const struct slab *s, const void *p)
-{
-    uint64_t x = ((uintptr_t)p - s->base) * s->reciprocal;
-    return (uint32_t)x < size_classes[s->class_index].start_limit ? (size_t)(x >> 32) : SLOTS_MAX;
-}
-
 static void free_for_good(const struct held *h)
 {
     struct slab *s = h->slab;
     if (harden_level == HARDEN_FULL)
         check_zero(h->block, size_classes[s->class_index].size, "free");
-    atomic_store_release(&s->states[slot_around(s, (uintptr_t)h->block)], SLOT_FREE);
+    size_t slot = slot_around(s, (uintptr_t)h->block);
+    if (slab_is_wide(s)) {
+        free_wide_slot(s, slot);
+        return;
+    }
+    atomic_store_release(&s->states[slot], SLOT_FREE);
     if (hint_take_one_is_negative(&s->till))
         free_event(h->block);
 }
@@ -208,7 +209,7 @@ static void hold_back(struct quarantine *q, const struct held *h)
 
 void harden_free(struct slab *s, void *p, const char *function)
 {
-    size_t slot = find_slot(s, p);
+    size_t slot = slot_starting_at(s, (uintptr_t)p);
     if (slot == SLOTS_MAX || !atomic_cas_acquire(&s->states[slot], SLOT_LIVE, SLOT_HELD_BACK)) {
         misuse_report((uintptr_t)p, function);
         return;
@@ -234,7 +235,7 @@ void harden_drain(struct cache *cache)
 
 bool harden_is_live(const struct slab *s, const void *p, size_t *bytes)
 {
-    size_t slot = find_slot(s, p);
+    size_t slot = slot_starting_at(s, (uintptr_t)p);
     if (slot == SLOTS_MAX || !byte_is(&s->states[slot], SLOT_LIVE))
         return false;
     size_t size = size_classes[s->class_index].size;

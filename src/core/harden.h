@@ -23,11 +23,6 @@ enum { HARDEN_TAIL_BYTES = 8 }; /* at the end of a slot, under full */
 
 extern enum harden harden_level HIDDEN; /* HARDEN_OFF until harden_begin */
 
-static ALWAYS_INLINE bool slab_is_guarded(const struct slab *s)
-{
-    return s->start_limit == 0 && s != &no_slab;
-}
-
 /* Turns hardening on; once, before threads begin. False, with nothing changed, if other threads have caches already. */
 bool harden_begin(enum harden level);
 

@@ -82,11 +82,8 @@ void *life_late_alloc(unsigned c)
     lock_take(&late.lock);
     if (late.cache == NULL)
         late.cache = cache_acquire();
-    if (late.cache != NULL) {
-        struct bin *bin = &late.cache->bins[c];
-        if (bin->mask != 0 || cache_refill(late.cache, c))
-            p = bin_take(bin);
-    }
+    if (late.cache != NULL)
+        p = cache_take(late.cache, c);
     lock_drop(&late.lock);
     return p;
 }

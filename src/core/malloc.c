@@ -41,9 +41,8 @@ static void *take_small(unsigned c)
 {
     struct cache *cache = life_cache();
     void *p = NULL;
-    /* Making the cache may have allocated, and so have filled the bin. */
-    if (cache != NULL && (cache->bins[c].mask != 0 || cache_refill(cache, c)))
-        p = bin_take(&cache->bins[c]);
+    if (cache != NULL)
+        p = cache_take(cache, c);
     else if (my_cache == &late_cache)
         p = life_late_alloc(c);
     return p != NULL ? p : out_of_memory();
@@ -92,16 +91,36 @@ static size_t slot_align(size_t n)
     return size_classes[class_of(n)].size == n ? n & -n : GRAIN;
 }
 
-/* As malloc_slower, while allocations are sampled. */
+static NOINLINE void *malloc_wide_from_shelf(size_t n)
+{
+    struct cache *cache = my_cache;
+    void *p = keep_take_from_shelf(cache, class_of(n));
+    if (UNLIKELY(p == NULL))
+        return malloc_without_mask(n);
+    checked_cache(cache, "malloc");
+    purge_growth();
+    return p;
+}
+
+static inline void *malloc_wide(size_t n)
+{
+    struct bin *bin = bin_for(my_cache, n);
+    return bin->n_kept != 0 ? keep_take_last(bin) : malloc_wide_from_shelf(n);
+}
+
+/* As malloc_slower, while allocations are sampled. A narrow slot may be one of many in the mask; sample_refill counts these. */
 static COLD void *malloc_sampled(size_t n)
 {
     struct cache *cache = my_cache;
     struct bin *bin = bin_for(cache, n);
-    if (cache->number != 0 && sample_is_due(cache)) {
+    bool is_wide = n > NARROW_MAX;
+    if (cache->number != 0 && (is_wide ? sample_count_one(cache) : sample_is_due(cache))) {
         void *p = sample_alloc(n, slot_align(n), true);
         if (p != NULL)
             return p;
     }
+    if (is_wide)
+        return malloc_wide(n);
     if (!cache_refill_slow(cache, class_of(n)))
         return malloc_without_mask(n);
     sample_refill(cache, bin);
@@ -113,6 +132,8 @@ static NOINLINE void *malloc_slower(size_t n)
 {
     if (UNLIKELY(sample_every != 0))
         return malloc_sampled(n);
+    if (n > NARROW_MAX)
+        return malloc_wide(n);
     struct cache *cache = my_cache;
     if (LIKELY(cache_refill_slow(cache, class_of(n)))) {
         checked_cache(cache, "malloc");

@@ -57,8 +57,9 @@ static void add_neighbours(struct text *t, const struct slab *s, size_t slot)
         text_add(t, ", it is the slab's last slot");
     else
         add_neighbour(t, ", the one behind it is ", s, slot + 1);
-    text_add(t, s->place == SLAB_LEASED ? "; a thread allocates from this slab now\n"
-                                        : "; no thread allocates from this slab now\n");
+    text_add(t, slab_is_wide(s)           ? "; any thread may allocate from this slab\n"
+                : s->place == SLAB_LEASED ? "; a thread allocates from this slab now\n"
+                                          : "; no thread allocates from this slab now\n");
 }
 
 static void add_inside(struct text *t, uintptr_t address, uintptr_t start, size_t bytes)

@@ -72,6 +72,8 @@ static enum ration_part part_of_slot(const struct slab *s, unsigned slot, unsign
 {
     if (s->states[slot] == SLOT_LIVE)
         return RATION_PART_LIVE_SMALL;
+    if (s->states[slot] == SLOT_KEPT)
+        return RATION_PART_CACHED;
     if (s->states[slot] != SLOT_FREE)
         return RATION_PART_HELD_BACK;
     if (slot / GROUP_SLOTS == group && (mask >> slot % GROUP_SLOTS & 1) != 0)
@@ -238,8 +240,13 @@ static void add_tables(struct taking *t)
     add_table(t, r.area.start, min_size(r.area_used, r.area.mapped_bytes));
 }
 
-static void add_bin(struct ration_thread_stats *thread, const struct bin *bin)
+static void add_bin(struct ration_thread_stats *thread, const struct bin *bin, unsigned c)
 {
+    if (class_is_wide(c)) {
+        thread->cached += bin->n_kept;
+        thread->cached_bytes += (size_t)bin->n_kept * size_classes[c].size;
+        return;
+    }
     if (bin->slab == NULL || bin->size == 0)
         return;
     size_t cached = (size_t)__builtin_popcountll(bin->mask);
@@ -261,7 +268,7 @@ static void show_thread(struct taking *t, const struct cache *cache)
         struct bin bin;
         size_t leases = thread->leases;
         if (view_read(t->v, &bin, &cache->bins[c], sizeof bin))
-            add_bin(thread, &bin);
+            add_bin(thread, &bin, c);
         if (thread->leases > leases)
             thread->leased_bytes += (size_t)class_units(c) * UNIT_BYTES;
     }

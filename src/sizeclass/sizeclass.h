@@ -16,8 +16,10 @@
 
 enum {
     CLASS_COUNT = 64,
+    WIDE_FIRST = 40,   /* the lowest class of wide slots */
     GRAIN = 16,        /* every slot size is a multiple of it */
     SMALL_MAX = 16384, /* the largest small block, in bytes */
+    NARROW_MAX = 2048, /* the largest slot that is not wide */
     SMALL_GRAINS = SMALL_MAX / GRAIN,
     UNIT_SHIFT = 16,
     UNIT_BYTES = 1 << UNIT_SHIFT,
@@ -49,10 +51,16 @@ static ALWAYS_INLINE unsigned class_of(size_t n)
     return (unsigned)class_row(n) / CLASS_STRIDE;
 }
 
-/* Units in a slab of class c. Larger slots get longer slabs, so that a lease brings at least 16 of them. */
+/* Wide slots are handed out one at a time (slab/shelf.h), the others by lease. */
+static inline bool class_is_wide(unsigned c)
+{
+    return c >= WIDE_FIRST;
+}
+
+/* Units in a slab of class c: so many that it has at least 16 slots. */
 static inline unsigned class_units(unsigned c)
 {
-    return size_classes[c].size <= 2048 ? 1 : SLAB_UNITS_MAX;
+    return class_is_wide(c) ? SLAB_UNITS_MAX : 1;
 }
 
 /* The smallest class that serves n bytes aligned to `align` (a power of two), or CLASS_COUNT if none does. */

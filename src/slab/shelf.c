@@ -18,11 +18,11 @@ static struct shelf shelves[CLASS_COUNT] = {
 };
 
 enum {
-    SWEEP_SLABS = 4,  /* full slabs recounted before a class takes more memory */
-    LOOK_FOR_OWN = 8, /* ready slabs looked at for one that the lessee had before */
+    SWEEP_SLABS = 4,     /* full slabs recounted before a class takes more memory */
+    LOOK_FOR_OWN = 8,    /* ready slabs looked at for one that the lessee had before */
+    LOOK_FOR_LOWEST = 8, /* and, if wide, for the lowest */
     READY_AT_MOST = 64,
     READY_SHARE = 16,
-    LARGE_SLOT_BYTES = 2048,
     EVENT_SHARE = 4, /* a ready slab has an event each time a quarter of it was freed */
 };
 
@@ -42,7 +42,7 @@ static void list_remove(struct list *l, struct slab *s)
 
 unsigned shelf_ready_at(unsigned c)
 {
-    unsigned share = size_classes[c].slots / READY_SHARE;
+    unsigned share = class_is_wide(c) ? 1 : size_classes[c].slots / READY_SHARE;
     return share < 1 ? 1 : share > READY_AT_MOST ? READY_AT_MOST : share;
 }
 
@@ -109,27 +109,23 @@ static void sweep_full_locked(struct shelf *shelf)
     }
 }
 
-/* Small slots: the slab that has waited longest, as the most frees have gathered in it. Large ones: the one that has
- * waited least, as the lines of what was freed last may still be in the processor's caches, which matters more than the
- * number of slots. But one among the first few that this lessee had before goes first: its dirty lines need not travel. */
-static struct slab *choose_ready_locked(const struct shelf *shelf, unsigned c, uint8_t lessee)
+/* The slab that has waited longest, as the most frees have gathered in it. But one among the first few that this lessee
+ * had before goes first: its dirty lines need not travel. */
+static struct slab *choose_ready_locked(const struct shelf *shelf, uint8_t lessee)
 {
-    bool newest = size_classes[c].size > LARGE_SLOT_BYTES;
-    struct slab *first = newest ? shelf->ready.last : shelf->ready.first;
-    struct slab *s = first;
-    for (int i = 0; i < LOOK_FOR_OWN && s != NULL; i++) {
+    struct slab *s = shelf->ready.first;
+    for (int i = 0; i < LOOK_FOR_OWN && s != NULL; i++, s = s->next) {
         if (s->lessee == lessee)
             return s;
-        s = newest ? s->previous : s->next;
     }
-    return first;
+    return shelf->ready.first;
 }
 
-static struct slab *take_ready_locked(struct shelf *shelf, unsigned c, uint8_t lessee)
+static struct slab *take_ready_locked(struct shelf *shelf, uint8_t lessee)
 {
     if (shelf->ready.first == NULL)
         sweep_full_locked(shelf);
-    struct slab *s = choose_ready_locked(shelf, c, lessee);
+    struct slab *s = choose_ready_locked(shelf, lessee);
     if (s != NULL)
         list_remove(&shelf->ready, s);
     return s;
@@ -148,7 +144,7 @@ struct slab *shelf_lease(unsigned c, uint8_t lessee)
 {
     struct shelf *shelf = &shelves[c];
     lock_take(&shelf->lock);
-    struct slab *s = take_ready_locked(shelf, c, lessee);
+    struct slab *s = take_ready_locked(shelf, lessee);
     if (s == NULL)
         s = create_locked(shelf, c);
     if (s != NULL) {
@@ -166,6 +162,94 @@ void shelf_return(struct slab *s)
     lock_take(&shelf->lock);
     file_young_locked(shelf, s);
     lock_drop(&shelf->lock);
+}
+
+/* Of the first few slabs the one at the lowest address: so those at high ones run empty, and their memory serves other
+ * classes. */
+static struct slab *choose_wide_locked(const struct shelf *shelf)
+{
+    struct slab *lowest = shelf->ready.first;
+    int i = 0;
+    for (struct slab *s = lowest; s != NULL && i < LOOK_FOR_LOWEST; s = s->next, i++) {
+        if (s->base < lowest->base)
+            lowest = s;
+    }
+    return lowest;
+}
+
+/* A slab of wide slots with a free one. */
+static struct slab *ready_wide_locked(struct shelf *shelf, unsigned c)
+{
+    struct slab *s = choose_wide_locked(shelf);
+    if (s != NULL || (s = create_locked(shelf, c)) == NULL)
+        return s;
+    s->place = SLAB_READY;
+    s->stamp_ms = (uint32_t)os->now_ms();
+    atomic_store_relaxed(&s->till, 0);
+    list_append(&shelf->ready, s);
+    return s;
+}
+
+/* The first group with a free slot; its free slots. 0: none has. */
+static uint64_t find_free(const struct slab *s, unsigned *first)
+{
+    uint64_t mask = 0;
+    for (*first = 0; *first < s->slots; *first += GROUP_SLOTS) {
+        mask = zero_bytes(s->states + *first, GROUP_SLOTS);
+        if (mask != 0)
+            break;
+    }
+    return mask;
+}
+
+static void *take_slot_locked(struct shelf *shelf, unsigned c, bool *is_zero)
+{
+    struct slab *s = ready_wide_locked(shelf, c);
+    unsigned first;
+    uint64_t mask = s != NULL ? find_free(s, &first) : 0;
+    if (mask == 0)
+        return NULL;
+    unsigned slot = first + lowest_bit(mask);
+    *is_zero = slab_offer(s, first, mask & -mask);
+    atomic_fence_acquire(); /* the slot's last user stored FREE with release */
+    atomic_store_relaxed(&s->states[slot], SLOT_LIVE);
+    if ((mask & (mask - 1)) == 0 && slab_count_free(s) == 0) {
+        list_remove(&shelf->ready, s);
+        file_locked(shelf, s);
+    }
+    return (void *)(s->base + (uintptr_t)slot * size_classes[c].size);
+}
+
+void *shelf_take_slot(unsigned c, bool *is_zero)
+{
+    struct shelf *shelf = &shelves[c];
+    lock_take(&shelf->lock);
+    void *p = take_slot_locked(shelf, c, is_zero);
+    lock_drop(&shelf->lock);
+    return p;
+}
+
+/* A full slab becomes ready; one without a block is retired; one that stays ready is young again, each time a quarter of it
+ * was freed. */
+static size_t note_freed_locked(struct shelf *shelf, struct slab *s)
+{
+    bool was_full = s->place == SLAB_FULL;
+    if (!was_full && s->place != SLAB_READY)
+        return 0;
+    if (!was_full && !hint_take_one_is_negative(&s->till) && slab_count_free(s) < s->slots)
+        return 0;
+    list_remove(was_full ? &shelf->full : &shelf->ready, s);
+    return file_young_locked(shelf, s);
+}
+
+size_t shelf_give_slot(struct slab *s, size_t slot)
+{
+    struct shelf *shelf = &shelves[s->class_index];
+    lock_take(&shelf->lock);
+    atomic_store_release(&s->states[slot], SLOT_FREE);
+    size_t free_bytes = note_freed_locked(shelf, s);
+    lock_drop(&shelf->lock);
+    return free_bytes;
 }
 
 static size_t event_locked(struct shelf *shelf, struct slab *s)
@@ -298,8 +382,9 @@ int shelf_check(unsigned c)
     size_t ready = count_list(&shelf->ready, c, SLAB_READY);
     size_t full = count_list(&shelf->full, c, SLAB_FULL);
     bool agree = ready == count_placed(c, SLAB_READY) && full == count_placed(c, SLAB_FULL);
-    for (const struct slab *s = shelf->retired; s != NULL; s = s->next)
-        agree = agree && s->place == SLAB_RETIRED && s->class_index == c;
+    uint32_t left = slab_records_made[c]; /* a broken list may have no end */
+    for (const struct slab *s = shelf->retired; s != NULL && agree; s = s->next)
+        agree = left-- > 0 && s->place == SLAB_RETIRED && s->class_index == c;
     lock_drop(&shelf->lock);
     return agree ? 0 : 5;
 }

@@ -1,9 +1,12 @@
 /* Shelves: per size class, the slabs that no cache leases, for every thread to take.
  *
- * A lease takes the slab that has waited longest on the ready list: by then the most frees have gathered in it; of slots
- * above 2 KiB the one that has waited least, whose slots were in use last. When a
+ * A lease takes the slab that has waited longest on the ready list: by then the most frees have gathered in it. When a
  * slab has no free slot left to offer, it is returned here: full, or ready if enough was freed meanwhile. Enough is a
  * threshold (shelf_ready_at), because a lease that brings one slot costs as much as one that brings sixty.
+ *
+ * Slabs of wide slots are never leased: all threads take single slots, of the slab at the lowest address among the few
+ * that have been ready for the longest time. Else each thread would hold a slab of 256 KiB for each class that it uses, a third
+ * of it free.
  *
  * Locking: one lock a class (RANK_SHELF), inside each function. span functions are called under it. */
 #ifndef RATION_SLAB_SHELF_H
@@ -14,12 +17,19 @@
 /* `till` of a leased slab: so far away that the difference counts the frees since. */
 enum { LEASE_TILL = 1 << 30 };
 
-/* A slab of class c, leased to the caller, its `till` at LEASE_TILL. Null if out of memory.
+/* A slab of the narrow class c, leased to the caller, its `till` at LEASE_TILL. Null if out of memory.
  * `lessee` is the caller's number; it need not be its alone. */
 struct slab *shelf_lease(unsigned c, uint8_t lessee);
 
 /* Ends the lease. */
 void shelf_return(struct slab *s);
+
+/* A slot of the wide class c, LIVE; null if out of memory. *is_zero: it is zero memory. */
+void *shelf_take_slot(unsigned c, bool *is_zero);
+
+/* Frees a slot of a wide slab, whatever its state; the caller has it for itself. Returns the bytes in free slots of the slab,
+ * or 0 if nothing happened to it that a purge would want to know. */
+size_t shelf_give_slot(struct slab *s, size_t slot);
 
 /* `till` of the slab at `address` fell below zero: moves it to the list where it belongs. Any thread, any time; an
  * address whose slab is gone meanwhile is ignored. Returns the bytes in free slots of a slab that nobody leases. */

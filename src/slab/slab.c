@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-/* start_limit 0: no address passes the slot test. */
+/* start_limit 0: no address passes the slot test. Neither guarded nor wide. */
 struct slab no_slab = {.place = SLAB_RETIRED};
 
 bool slabs_are_guarded;
@@ -77,7 +77,8 @@ struct slab *slab_create(unsigned c, struct slab *record)
     const struct size_class *k = &size_classes[c];
     s->base = (uintptr_t)run;
     s->reciprocal = k->reciprocal;
-    s->start_limit = slabs_are_guarded ? 0 : k->start_limit;
+    s->start_limit = slabs_are_guarded || class_is_wide(c) ? 0 : k->start_limit;
+    s->is_guarded = slabs_are_guarded;
     s->slots = (uint16_t)k->slots;
     atomic_store_relaxed(&s->opened, (uint16_t)0);
     s->fresh = is_zero || slabs_are_zeroed;
@@ -100,6 +101,33 @@ void slab_retire(struct slab *s)
     s->place = SLAB_RETIRED;
     span_enter_slab(s->base, class_units(s->class_index), &no_slab);
     span_release(s->base, RUN_SLAB);
+}
+
+/* Pages that the slots lie on: all purged? They may be touched from now on. */
+static bool take_purged_mark(struct slab *s, uintptr_t from, uintptr_t to)
+{
+    unsigned first = (unsigned)((from - s->base) >> page_shift);
+    unsigned last = (unsigned)((to - 1 - s->base) >> page_shift);
+    uint64_t pages = (~(uint64_t)0 >> (63 - (last - first))) << first;
+    bool all = (s->purged_pages & pages) == pages;
+    s->purged_pages &= ~pages;
+    return all;
+}
+
+bool slab_offer(struct slab *s, unsigned first, uint64_t mask)
+{
+    uint32_t size = size_classes[s->class_index].size;
+    unsigned low = first + lowest_bit(mask);
+    unsigned end = first + highest_bit(mask) + 1;
+    bool is_zero = false;
+    if (end > s->opened) {
+        is_zero = s->fresh && low >= s->opened;
+        atomic_store_relaxed(&s->opened, (uint16_t)end);
+    }
+    if (UNLIKELY(s->purged_pages != 0))
+        is_zero |=
+            take_purged_mark(s, s->base + (uintptr_t)low * size, s->base + (uintptr_t)end * size);
+    return is_zero;
 }
 
 /* Slots that overlap page k: [*from, *to). */
@@ -173,7 +201,7 @@ static int check_states(const struct slab *s)
 {
     for (unsigned i = 0; i < padded_slots(s); i++) {
         uint8_t state = s->states[i];
-        if (state != SLOT_FREE && state != SLOT_LIVE && state != SLOT_HELD_BACK)
+        if (state > SLOT_KEPT || (state == SLOT_KEPT && !slab_is_wide(s)))
             return 2;
         if (i >= s->slots && state != SLOT_LIVE)
             return 2;
@@ -201,9 +229,8 @@ static int check_purged(const struct slab *s)
 static int check_class(const struct slab *s)
 {
     const struct size_class *k = &size_classes[s->class_index];
-    return s->reciprocal == k->reciprocal &&
-                   (s->start_limit == k->start_limit ||
-                    (s->start_limit == 0 && slabs_are_guarded)) &&
+    bool passes = !slab_is_guarded(s) && !slab_is_wide(s);
+    return s->reciprocal == k->reciprocal && s->start_limit == (passes ? k->start_limit : 0) &&
                    s->slots == k->slots
                ? 0
                : 6;

@@ -5,25 +5,29 @@
  * read-modify-write is needed and nobody owns the byte. What is in the slots is never read or written here.
  *
  * Places of a slab, and who may hand out its slots:
- *   SLAB_LEASED   one cache; nobody else
+ *   SLAB_LEASED   one cache; nobody else; never a wide one
  *   SLAB_FULL     nobody; on its shelf's full list; fewer than shelf_ready_at() slots are known to be free
- *   SLAB_READY    nobody; on its shelf's ready list; the next lease takes it. One of a list may be empty
+ *   SLAB_READY    nobody; on its shelf's ready list; the next lease takes it. If wide: whoever has the shelf's lock. A narrow one
+ *                 may be empty, one of a list
  *   SLAB_HELD     nobody; out of the lists while its free pages are purged
  *   SLAB_RETIRED  not a slab any more; the record waits on the shelf for the next slab of this class
  *
  * A slot's state goes FREE -> LIVE by the lessee (malloc) and LIVE -> FREE by whoever frees. The store of FREE is a
  * release: it pairs with the acquire fence after the lessee's scan, so the new user of the slot comes after the old.
  *
+ * A wide slot (sizeclass.h) goes FREE -> LIVE and KEPT -> FREE under the shelf's lock, LIVE -> KEPT by whoever frees and
+ * KEPT -> LIVE by the thread that keeps it (cache/keep.c), both without a lock. As it is not FREE in between, its slab stays.
+ *
  * `till` counts frees down to the next event (slab_event). It is a hint: two threads may lose counts, and nothing but
  * the time of the event depends on it. Shelf sweeps recount the states and heal it.
  *
  * Invariants (slab_check):
  *  L1  base is aligned to UNIT_BYTES and the map gives this slab for each of its units; none for a retired one.
- *  L2  every state byte is FREE, LIVE or HELD_BACK; those at and behind `slots` are LIVE padding.
+ *  L2  every state byte is FREE, LIVE, HELD_BACK or, of a wide slot, KEPT; those at and behind `slots` are LIVE padding.
  *  L3  opened <= slots, and no slot at or behind `opened` is LIVE.
  *  L4  a page marked purged holds only FREE slots.
  *  L5  place and list agree: FULL and READY slabs are on that list of their shelf, others on none (shelf_check).
- *  L6  reciprocal, start_limit and slots are those of the class; of a guarded slab start_limit is 0.
+ *  L6  reciprocal, start_limit and slots are those of the class; of a guarded or wide slab start_limit is 0.
  *
  * Locking: header fields but `till` change under the shelf's lock, or by the lessee while leased. */
 #ifndef RATION_SLAB_SLAB_H
@@ -38,6 +42,7 @@ enum slot_state {
     SLOT_FREE = 0, /* so that a fresh record is a slab of free slots */
     SLOT_LIVE = 1,
     SLOT_HELD_BACK = 2, /* freed, and not to be handed out yet: core/harden.h */
+    SLOT_KEPT = 3,      /* freed, and for one thread to hand out again: cache/keep.c */
 };
 
 enum slab_place {
@@ -52,14 +57,15 @@ struct slab {
     uintptr_t base;      /* address of slot 0 */
     uint64_t reciprocal; /* sizeclass.h: the slot test */
     uint32_t
-        start_limit; /* sizeclass.h; 0 makes every address fail the test: the slab is guarded */
-    int32_t till;    /* hint: frees until the next event */
+        start_limit; /* sizeclass.h; 0 makes every address fail free's test: the slab is guarded or wide */
+    int32_t till; /* hint: frees until the next event */
     uint8_t class_index;
     uint8_t place;   /* enum slab_place; read without the lock as a hint */
     uint16_t opened; /* slots below it were offered by some lease */
     uint16_t slots;
     uint8_t lessee;        /* who leases it or did last: shelf_lease */
-    bool fresh;            /* slots from `opened` on are zero memory */
+    bool fresh : 1;        /* slots from `opened` on are zero memory */
+    bool is_guarded : 1;   /* made while slabs_are_guarded */
     uint64_t purged_pages; /* bit k: page k is purged, and no slot of it was offered since */
     uint32_t stamp_ms;     /* time of the last event, low 32 bits */
     uint32_t purge_pass;   /* the last pass that looked at it */
@@ -88,7 +94,24 @@ static ALWAYS_INLINE size_t slot_of(const struct slab *s, uintptr_t address)
     return LIKELY((uint32_t)x < s->start_limit) ? (size_t)(x >> 32) : SLOTS_MAX;
 }
 
-/* The slot that `address`, which lies in s, is a part of, of a guarded slab as well; not below `slots`: the unused end. */
+/* The same, of a guarded or wide slab as well. s is not no_slab. */
+static inline size_t slot_starting_at(const struct slab *s, uintptr_t address)
+{
+    uint64_t x = (address - s->base) * s->reciprocal;
+    return (uint32_t)x < size_classes[s->class_index].start_limit ? (size_t)(x >> 32) : SLOTS_MAX;
+}
+
+static ALWAYS_INLINE bool slab_is_wide(const struct slab *s)
+{
+    return class_is_wide(s->class_index);
+}
+
+static ALWAYS_INLINE bool slab_is_guarded(const struct slab *s)
+{
+    return s->is_guarded;
+}
+
+/* The slot that `address`, which lies in s, is a part of, of any slab; not below `slots`: the unused end. */
 static inline size_t slot_around(const struct slab *s, uintptr_t address)
 {
     return (address - s->base) / size_classes[s->class_index].size;
@@ -129,7 +152,7 @@ static inline unsigned class_batch(unsigned c)
     return size <= 256 ? 64 : size <= 512 ? 16 : size <= 1024 ? 12 : 4;
 }
 
-/* New slabs are guarded (core/harden.h); they are zeroed when made from memory that is not zero. Set once, early. */
+/* New slabs are guarded (core/events.h); they are zeroed when made from memory that is not zero. Set once, early. */
 extern bool slabs_are_guarded HIDDEN;
 /* New records, which are only made while all of the class are in use: the most slabs that it ever had at once. */
 extern uint32_t slab_records_made[CLASS_COUNT] HIDDEN;
@@ -141,6 +164,10 @@ struct slab *slab_create(unsigned c, struct slab *record);
 
 /* Takes a slab whose slots are all free out of the map and gives its run back. The caller keeps the record. */
 void slab_retire(struct slab *s);
+
+/* Slots of a group, the first of which is `first`, are about to be handed out: those of `mask`, not 0. Tells whether all
+ * of them are zero memory. Caller: the lessee; of a wide slab who has the shelf's lock. */
+bool slab_offer(struct slab *s, unsigned first, uint64_t mask);
 
 /* Collects the ranges of s whose pages hold free slots only and are not purged yet; marks them purged. Nobody may lease s
  * meanwhile. Returns the count of ranges, at most max. */

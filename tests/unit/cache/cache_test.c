@@ -1,4 +1,4 @@
-/* cache/cache: acquiring, releasing, recycling; C1 to C3 broken on purpose. */
+/* cache/cache: acquiring, releasing, recycling; C1 to C4 broken on purpose. */
 #include "cache/cache.h"
 
 #include "slab/shelf.h"
@@ -16,9 +16,7 @@ static void open_heap(void)
 
 static void *take(struct cache *cache, unsigned c)
 {
-    if (cache->bins[c].mask == 0 && !cache_refill(cache, c))
-        return NULL;
-    return bin_take(&cache->bins[c]);
+    return cache_take(cache, c);
 }
 
 static void count_cache(struct cache *cache, void *arg)
@@ -64,14 +62,14 @@ static void return_leases(void *arg)
     (void)arg;
     open_heap();
     struct cache *cache = cache_acquire();
-    void *blocks[CLASS_COUNT];
-    for (unsigned c = 0; c < CLASS_COUNT; c++) {
+    void *blocks[WIDE_FIRST];
+    for (unsigned c = 0; c < WIDE_FIRST; c++) {
         blocks[c] = take(cache, c);
         REQUIRE(blocks[c] != NULL);
     }
     cache_return_leases(cache);
     REQUIRE(cache->in_use && cache_check(cache) == 0);
-    for (unsigned c = 0; c < CLASS_COUNT; c++) {
+    for (unsigned c = 0; c < WIDE_FIRST; c++) {
         struct slab *s = slab_of((uintptr_t)blocks[c]);
         REQUIRE(s->place == SLAB_READY && slab_count_free(s) == s->slots - 1U &&
                 slab_check(s) == 0);
@@ -133,7 +131,7 @@ static void refill_the_empty_ones(void *arg)
     (void)arg;
     open_heap();
     for (unsigned c = 0; c < CLASS_COUNT; c++) {
-        REQUIRE(!cache_refill(&no_cache, c) && !cache_refill(&late_cache, c));
+        REQUIRE(cache_take(&no_cache, c) == NULL && cache_take(&late_cache, c) == NULL);
         REQUIRE(no_cache.bins[c].mask == 0 && late_cache.bins[c].mask == 0);
         REQUIRE(no_cache.bins[c].slab == NULL && late_cache.bins[c].slab == NULL);
     }
@@ -227,6 +225,72 @@ static void test_c3_two_lessees(void **state)
     assert_int_equal(cache_check_all(), 0);
 }
 
+enum { W = WIDE_FIRST + 3 };
+
+/* The cache keeps n slots of class W. */
+static void keep(struct cache *cache, unsigned n)
+{
+    void *p[KEPT_MAX];
+    for (unsigned i = 0; i < n; i++)
+        p[i] = take(cache, W);
+    for (unsigned i = 0; i < n; i++) {
+        struct slab *s = slab_of((uintptr_t)p[i]);
+        s->states[slot_starting_at(s, (uintptr_t)p[i])] = SLOT_KEPT;
+        REQUIRE(keep_put(cache, s, p[i]) == 0);
+    }
+}
+
+static void break_kept(void *arg)
+{
+    (void)arg;
+    open_heap();
+    struct cache *cache = cache_acquire();
+    struct bin *bin = &cache->bins[W];
+    keep(cache, 2);
+    REQUIRE(bin->n_kept == 2 && cache_check(cache) == 0 && cache_check_all() == 0);
+    struct bin good = *bin;
+    struct slab *s = slab_of((uintptr_t)bin->kept[0]);
+    bin->mask = 1;
+    REQUIRE(cache_check(cache) == 4);
+    *bin = good;
+    bin->stop = 1;
+    REQUIRE(cache_check(cache) == 4);
+    *bin = good;
+    bin->n_kept = KEPT_MAX + 1;
+    REQUIRE(cache_check(cache) == 4);
+    *bin = good;
+    bin->kept[1] = (char *)bin->kept[1] + 16; /* no slot begins there */
+    REQUIRE(cache_check(cache) == 4);
+    bin->kept[1] = &good; /* nor is this a slab's */
+    REQUIRE(cache_check(cache) == 4);
+    *bin = good;
+    s->states[slot_starting_at(s, (uintptr_t)bin->kept[0])] = SLOT_FREE;
+    REQUIRE(cache_check(cache) == 4);
+    s->states[slot_starting_at(s, (uintptr_t)bin->kept[0])] = SLOT_KEPT;
+    REQUIRE(cache_check(cache) == 0);
+    cache->bins[W + 1].kept[0] = bin->kept[0]; /* of another class */
+    cache->bins[W + 1].n_kept = 1;
+    REQUIRE(cache_check(cache) == 4);
+    cache->bins[W + 1].n_kept = 0;
+    cache->bins[3].n_kept = 1; /* narrow */
+    REQUIRE(cache_check(cache) == 4);
+    cache->bins[3].n_kept = 0;
+    bin->kept[1] = bin->kept[0]; /* twice */
+    REQUIRE(cache_check(cache) == 0 && cache_check_all() == 4);
+    *bin = good;
+    struct cache *other = cache_acquire();
+    REQUIRE(cache_check_all() == 0);
+    other->bins[W].kept[0] = good.kept[1]; /* by two caches */
+    other->bins[W].n_kept = 1;
+    REQUIRE(cache_check(other) == 0 && cache_check_all() == 4);
+}
+
+static void test_c4_kept(void **state)
+{
+    (void)state;
+    require_in_child(break_kept, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -239,6 +303,7 @@ int main(void)
         cmocka_unit_test(test_c2_bin),
         cmocka_unit_test(test_c3_lease),
         cmocka_unit_test(test_c3_two_lessees),
+        cmocka_unit_test(test_c4_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

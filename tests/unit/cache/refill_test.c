@@ -1,4 +1,4 @@
-/* cache/refill: every slot of every class handed out exactly once, in masks; frees come back;
+/* cache/refill: every slot of every narrow class handed out exactly once, in masks; frees come back;
  * and what is said to be zero is zero, whether the slab is fresh, made of dirty memory, or purged
  * in part. */
 #include "cache/cache.h"
@@ -72,7 +72,7 @@ static void hand_out_once(void *arg)
     (void)arg;
     static uint8_t seen[2 * SLOTS_MAX];
     open_heap();
-    for (unsigned c = 0; c < CLASS_COUNT; c++) {
+    for (unsigned c = 0; c < WIDE_FIRST; c++) {
         unsigned slots = size_classes[c].slots;
         const struct slab *slabs[2] = {NULL, NULL};
         memset(seen, 0, sizeof seen);
@@ -103,7 +103,7 @@ static void look_at_fresh_masks(void *arg)
 {
     (void)arg;
     open_heap();
-    for (unsigned c = 0; c < CLASS_COUNT; c++) {
+    for (unsigned c = 0; c < WIDE_FIRST; c++) {
         struct bin *bin = &cache->bins[c];
         unsigned next = 0;
         while (next < size_classes[c].slots) {
@@ -136,7 +136,7 @@ static void rewind_to_frees(void *arg)
 {
     (void)arg;
     open_heap();
-    for (unsigned c = 0; c < CLASS_COUNT; c += 3) {
+    for (unsigned c = 0; c < WIDE_FIRST; c += 3) {
         unsigned slots = size_classes[c].slots;
         for (unsigned i = 0; i < slots; i++)
             live[i] = take(c);
@@ -162,7 +162,7 @@ static void purge_some(struct chance *chance)
     struct slab *held[16];
     struct os_range ranges[SLAB_PAGES_MAX];
     struct shelf_pass pass = {.number = ++number, .now_ms = (uint32_t)fake.now_ms, .age_ms = 0};
-    unsigned c = (unsigned)chance_below(chance, CLASS_COUNT);
+    unsigned c = (unsigned)chance_below(chance, WIDE_FIRST);
     size_t n = shelf_hold_old(c, &pass, held, 16);
     for (size_t i = 0; i < n; i++) {
         size_t count = slab_collect_purge(held[i], ranges, SLAB_PAGES_MAX);
@@ -184,7 +184,7 @@ static void check_all(void)
 {
     size_t counted = 0;
     REQUIRE(cache_check(cache) == 0 && span_check() == 0);
-    for (unsigned c = 0; c < CLASS_COUNT; c++) {
+    for (unsigned c = 0; c < WIDE_FIRST; c++) {
         shelf_visit(c, look, &counted);
         if (cache->bins[c].slab != NULL)
             look(cache->bins[c].slab, &counted);
@@ -204,7 +204,7 @@ static void live_at_random(void *arg)
         fake.fail_at = fake.counted + chance_below(&chance, 3);
         if (live_count < LIVE_MAX && (live_count == 0 || what < (grows ? 600 : 350))) {
             unsigned c =
-                (unsigned)chance_below(&chance, chance_below(&chance, 4) == 0 ? CLASS_COUNT : 12);
+                (unsigned)chance_below(&chance, chance_below(&chance, 4) == 0 ? WIDE_FIRST : 12);
             live[live_count++] = take(c);
         } else if (what < 980) {
             size_t i = chance_below(&chance, live_count);
@@ -235,18 +235,18 @@ static void refuse_memory(void *arg)
 {
     (void)arg;
     open_heap();
-    live[live_count++] = take(40); /* the map of the window's first units exists from here on */
+    live[live_count++] = take(39); /* the map of the window's first units exists from here on */
     fake.refuse |= ENTRY_BIT(ENTRY_PAGES_MAP);
     void *p;
-    while ((p = take(40)) != NULL)
+    while ((p = take(39)) != NULL)
         live[live_count++] = p;
-    REQUIRE(live_count > 100 && cache->bins[40].slab == NULL && cache->bins[40].mask == 0);
+    REQUIRE(live_count > 100 && cache->bins[39].slab == NULL && cache->bins[39].mask == 0);
     check_all();
     give(live[--live_count]); /* one slot is not enough for a slab to be ready, but the sweep may
                                  find it */
     for (int i = 0; i < 40; i++)
         give(live[--live_count]);
-    REQUIRE((p = take(40)) != NULL);
+    REQUIRE((p = take(39)) != NULL);
     live[live_count++] = p;
     check_all();
 }

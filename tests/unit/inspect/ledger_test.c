@@ -56,7 +56,7 @@ static void require_live(const struct ration_stats *s)
 
 static unsigned count_masks(const struct cache *cache, unsigned c)
 {
-    return count_bits(cache->bins[c].mask);
+    return class_is_wide(c) ? cache->bins[c].n_kept : count_bits(cache->bins[c].mask);
 }
 
 static void require_counts(const struct ration_stats *s)

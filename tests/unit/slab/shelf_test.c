@@ -71,7 +71,7 @@ static void test_thresholds(void **state)
 static void return_with_any_live(void *arg)
 {
     (void)arg;
-    static const unsigned classes[] = {0, 3, 15, 30, 40, 55, CLASS_COUNT - 1};
+    static const unsigned classes[] = {0, 3, 15, 30, 35, WIDE_FIRST - 1};
     open_heap();
     for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
         unsigned c = classes[i];
@@ -116,7 +116,7 @@ static void follow_events(void *arg)
 {
     (void)arg;
     open_heap();
-    for (unsigned c = 0; c < CLASS_COUNT; c += 7) {
+    for (unsigned c = 0; c < WIDE_FIRST; c += 7) {
         unsigned slots = size_classes[c].slots;
         struct slab *s = lease_with_live(c, slots);
         shelf_return(s);
@@ -390,6 +390,115 @@ static void test_failed_lease_keeps_no_record(void **state)
     require_in_child(fail_many_leases, NULL);
 }
 
+enum { WIDE = CLASS_COUNT - 1, WIDE_SLOTS = 16 };
+
+static void give_slot(void *p, size_t expected_free_slots)
+{
+    struct slab *s = slab_of((uintptr_t)p);
+    size_t size = size_classes[WIDE].size;
+    REQUIRE(shelf_give_slot(s, slot_starting_at(s, (uintptr_t)p)) == expected_free_slots * size);
+}
+
+/* One at a time, the lowest first; zero memory when never used; full, ready again, retired. */
+static void take_wide_slots(void *arg)
+{
+    (void)arg;
+    open_heap();
+    REQUIRE(size_classes[WIDE].slots == WIDE_SLOTS);
+    char *p[WIDE_SLOTS + 1];
+    bool is_zero;
+    for (int i = 0; i < WIDE_SLOTS; i++) {
+        REQUIRE(visit(WIDE).n[SLAB_FULL] == 0);
+        is_zero = false;
+        p[i] = shelf_take_slot(WIDE, &is_zero);
+        REQUIRE(p[i] == p[0] + (size_t)i * size_classes[WIDE].size && is_zero);
+        const struct slab *s = slab_of((uintptr_t)p[i]);
+        REQUIRE(s->states[i] == SLOT_LIVE && s->opened == i + 1 && slab_check(s) == 0);
+    }
+    REQUIRE(visit(WIDE).n[SLAB_FULL] == 1 && visit(WIDE).n[SLAB_READY] == 0);
+    p[WIDE_SLOTS] = shelf_take_slot(WIDE, &is_zero);
+    struct slab *s = slab_of((uintptr_t)p[0]);
+    REQUIRE(slab_of((uintptr_t)p[WIDE_SLOTS]) != s && shelf_check(WIDE) == 0);
+    give_slot(p[WIDE_SLOTS], WIDE_SLOTS); /* its slab is gone */
+    REQUIRE(slab_of((uintptr_t)p[WIDE_SLOTS]) == &no_slab && visit(WIDE).n[SLAB_READY] == 0);
+    fake.now_ms += 77;
+    give_slot(p[5], 1);
+    REQUIRE(s->place == SLAB_READY && s->stamp_ms == (uint32_t)fake.now_ms);
+    give_slot(p[2], 0); /* nothing that a purge would want to know */
+    is_zero = true;
+    REQUIRE(shelf_take_slot(WIDE, &is_zero) == p[2] && !is_zero);
+    REQUIRE(shelf_take_slot(WIDE, &is_zero) == p[5] && s->place == SLAB_FULL);
+    size_t told = 0;
+    for (int i = 0; i < WIDE_SLOTS; i++)
+        told += shelf_give_slot(s, (size_t)i) != 0;
+    REQUIRE(s->place == SLAB_RETIRED && shelf_check(WIDE) == 0 && span_check() == 0);
+    REQUIRE(told == 5); /* ready, then each quarter, then retired */
+}
+
+static void test_wide_slots(void **state)
+{
+    (void)state;
+    require_in_child(take_wide_slots, NULL);
+}
+
+/* The slab at the lowest address comes first; a held one not at all, and what is given to it is found later. */
+static void choose_among_wide(void *arg)
+{
+    (void)arg;
+    open_heap();
+    char *p[2 * WIDE_SLOTS];
+    bool is_zero;
+    for (int i = 0; i < 2 * WIDE_SLOTS; i++)
+        p[i] = shelf_take_slot(WIDE, &is_zero);
+    give_slot(p[20], 1);
+    give_slot(p[3], 1);
+    REQUIRE(p[3] < p[20]);
+    REQUIRE(shelf_take_slot(WIDE, &is_zero) == p[3] && shelf_take_slot(WIDE, &is_zero) == p[20]);
+    give_slot(p[3], 1);
+    struct slab *held[2];
+    struct shelf_pass pass = {.number = 1, .now_ms = (uint32_t)fake.now_ms + 1000, .age_ms = 200};
+    REQUIRE(shelf_hold_old(WIDE, &pass, held, 2) == 1 && held[0] == slab_of((uintptr_t)p[3]));
+    struct os_range ranges[SLAB_PAGES_MAX];
+    REQUIRE(slab_collect_purge(held[0], ranges, SLAB_PAGES_MAX) == 1 && ranges[0].start == p[3]);
+    for (int i = 4; i < WIDE_SLOTS; i++)
+        give_slot(p[i], 0);
+    char *other = shelf_take_slot(WIDE, &is_zero);
+    REQUIRE(slab_of((uintptr_t)other) != held[0] && held[0]->place == SLAB_HELD);
+    shelf_put_back(held, 1);
+    REQUIRE(held[0]->place == SLAB_READY && shelf_check(WIDE) == 0);
+    is_zero = false;
+    REQUIRE(shelf_take_slot(WIDE, &is_zero) == p[3] && is_zero); /* purged, so zero */
+    REQUIRE(shelf_take_slot(WIDE, &is_zero) == p[4] && !is_zero);
+    REQUIRE(slab_check(held[0]) == 0);
+}
+
+static void test_choice_of_wide(void **state)
+{
+    (void)state;
+    require_in_child(choose_among_wide, NULL);
+}
+
+static void refuse_wide_slots(void *arg)
+{
+    (void)arg;
+    open_heap();
+    bool is_zero;
+    size_t n = 0;
+    void *last = shelf_take_slot(WIDE, &is_zero);
+    fake.refuse |= ENTRY_BIT(ENTRY_PAGES_MAP);
+    for (void *p; (p = shelf_take_slot(WIDE, &is_zero)) != NULL; n++)
+        last = p;
+    REQUIRE(n > 10 && shelf_take_slot(WIDE, &is_zero) == NULL && shelf_check(WIDE) == 0);
+    give_slot(last, 1);
+    REQUIRE(shelf_take_slot(WIDE, &is_zero) == last);
+}
+
+static void test_wide_without_memory(void **state)
+{
+    (void)state;
+    require_in_child(refuse_wide_slots, NULL);
+}
+
 static void break_the_lists(void *arg)
 {
     (void)arg;
@@ -446,6 +555,9 @@ int main(void)
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_hold),
         cmocka_unit_test(test_failed_lease_keeps_no_record),
+        cmocka_unit_test(test_wide_slots),
+        cmocka_unit_test(test_choice_of_wide),
+        cmocka_unit_test(test_wide_without_memory),
         cmocka_unit_test(test_l5_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

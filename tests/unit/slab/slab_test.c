@@ -38,7 +38,8 @@ static void live_of_every_class(void *arg)
         for (size_t offset = 0; offset < slab_bytes(s); offset++) {
             uintptr_t address = s->base + offset;
             REQUIRE(slab_of(address) == s);
-            size_t slot = slot_of(s, address);
+            size_t slot = slot_starting_at(s, address);
+            REQUIRE(slot_of(s, address) == (slab_is_wide(s) ? (size_t)SLOTS_MAX : slot));
             bool starts =
                 offset % size_classes[c].size == 0 && offset / size_classes[c].size < s->slots;
             REQUIRE(starts ? slot == offset / size_classes[c].size : slot >= SLOTS_MAX);

@@ -1,0 +1,60 @@
+/* Wide slots: a thread keeps the few that it freed last, and hands these out again first, while their lines are in its
+ * processor's caches. All others lie on the shelf, where every thread finds them.
+ *
+ * A kept slot is KEPT, so that nobody else hands it out, its page is not purged, and to free it again is a double free.
+ *
+ * In the child of a fork the slot that another thread was just freeing may stay KEPT and be in no cache: it is lost, as any
+ * block that the thread held. */
+#include "cache/cache.h"
+#include "slab/shelf.h"
+
+void *keep_take_from_shelf(struct cache *cache, unsigned c)
+{
+    bool is_zero = false;
+    void *p = cache->number != 0 ? shelf_take_slot(c, &is_zero) : NULL;
+    if (p != NULL)
+        cache->bins[c].is_zero = is_zero;
+    return p;
+}
+
+static size_t give(struct slab *s, uintptr_t p)
+{
+    return shelf_give_slot(s, slot_starting_at(s, p));
+}
+
+static NOINLINE size_t push_out(struct bin *bin, void *p)
+{
+    uintptr_t oldest = (uintptr_t)bin->kept[0];
+    for (unsigned i = 0; i + 1 < KEPT_MAX; i++)
+        bin->kept[i] = bin->kept[i + 1];
+    bin->kept[KEPT_MAX - 1] = p;
+    return give(slab_of(oldest), oldest);
+}
+
+size_t keep_put(struct cache *cache, struct slab *s, void *p)
+{
+    if (UNLIKELY(cache->number == 0))
+        return give(s, (uintptr_t)p);
+    struct bin *bin = &cache->bins[s->class_index];
+    if (bin->n_kept == KEPT_MAX)
+        return push_out(bin, p);
+    bin->kept[bin->n_kept++] = p;
+    return 0;
+}
+
+static void drop_last(struct bin *bin)
+{
+    uintptr_t last = (uintptr_t)bin->kept[--bin->n_kept];
+    struct slab *s = slab_of(last);
+    /* After a fork: the thread that kept it was just handing it out. */
+    if (byte_is(&s->states[slot_starting_at(s, last)], SLOT_KEPT))
+        give(s, last);
+}
+
+void keep_drop(struct cache *cache)
+{
+    for (unsigned c = 0; c < CLASS_COUNT; c++) {
+        while (cache->bins[c].n_kept > 0)
+            drop_last(&cache->bins[c]);
+    }
+}
