@@ -230,13 +230,13 @@ void *shelf_take_slot(unsigned c, bool *is_zero)
 }
 
 /* A full slab becomes ready; one without a block is retired; one that stays ready is young again, each time a quarter of it
- * was freed. */
+ * was freed. Under the lock `till` is exact: it counts no more frees than there were blocks when the slab was filed. */
 static size_t note_freed_locked(struct shelf *shelf, struct slab *s)
 {
     bool was_full = s->place == SLAB_FULL;
     if (!was_full && s->place != SLAB_READY)
         return 0;
-    if (!was_full && !hint_take_one_is_negative(&s->till) && slab_count_free(s) < s->slots)
+    if (!was_full && !hint_take_one_is_negative(&s->till))
         return 0;
     list_remove(was_full ? &shelf->full : &shelf->ready, s);
     return file_young_locked(shelf, s);

@@ -369,6 +369,18 @@ static void expect_one_report(void)
     expected_reports = 1;
 }
 
+/* Of a wide slot even at the same moment: else two caches would keep it. */
+static void free_twin(void)
+{
+    free_fast(shared[3]);
+}
+
+static void expect_one_report_of_twins(void)
+{
+    expect_one_report();
+    shared_live--;
+}
+
 static void make_large(void)
 {
     open_heap();
@@ -494,6 +506,10 @@ static const struct model_scenario of_slabs[] = {
     {"double free in order", expect_one_report, {free_first, free_again}, finish, 3},
 };
 
+static const struct model_scenario of_wide[] = {
+    {"double free at once", expect_one_report_of_twins, {free_twin, free_twin}, finish, 3},
+};
+
 static const struct model_scenario of_runs[] = {
     {"double free of a large block", expect_one_large_report, {free_large, free_large}, finish, 3},
     {"large blocks against purge",
@@ -561,6 +577,8 @@ int main(int argc, char **argv)
         for (size_t i = 0; i < sizeof of_slabs / sizeof *of_slabs; i++)
             broken += !is_sound(&of_slabs[i], only);
     }
+    for (size_t i = 0; i < sizeof of_wide / sizeof *of_wide; i++)
+        broken += !is_sound(&of_wide[i], only);
     for (size_t i = 0; i < sizeof of_runs / sizeof *of_runs; i++)
         broken += !is_sound(&of_runs[i], only);
     printf("%u scenarios broken\n", broken);
