@@ -23,7 +23,7 @@ struct records_state {
     size_t room_start; /* in the first block */
     size_t room_bytes; /* that are left of it */
     bool room_made;
-    size_t area_used;  /* bytes of the area */
+    size_t area_used; /* bytes of the area */
     struct area area;
 };
 extern struct records_state records HIDDEN;

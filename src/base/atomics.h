@@ -8,8 +8,8 @@
 
 #include "base/compiler.h"
 
-#define atomic_load_relaxed(p)        __atomic_load_n((p), __ATOMIC_RELAXED)
-#define atomic_load_acquire(p)        __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define atomic_load_relaxed(p) __atomic_load_n((p), __ATOMIC_RELAXED)
+#define atomic_load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
 /* A word that is written once. gcc joins a plain load with what uses it, and an atomic one it does not. */
 #if RATION_TSAN
 #define atomic_load_settled(p) atomic_load_relaxed(p)

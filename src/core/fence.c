@@ -33,7 +33,8 @@ static struct {
     uint64_t secret;
     bool keeps_callers; /* set once, early */
 } fences = {.lock = LOCK_INIT(RANK_FENCE)};
-static struct fence *buckets[1 << BUCKETS_SHIFT]; /* apart: zeros need no room in the library's file */
+static struct fence
+    *buckets[1 << BUCKETS_SHIFT]; /* apart: zeros need no room in the library's file */
 
 void fence_begin(void)
 {

@@ -48,10 +48,10 @@ struct fence {
     uintptr_t whole; /* with guards, and what alignment left over */
     size_t whole_bytes;
     uint8_t state;
-    uint8_t front, back, hidden; /* enum os_guard: the two guards, and the pages once FREED */
-    bool is_exact;               /* the slack is checked */
-    bool was_zero;               /* the whole was zero when it was taken */
-    uint32_t taken_by, freed_by; /* threads */
+    uint8_t front, back, hidden;     /* enum os_guard: the two guards, and the pages once FREED */
+    bool is_exact;                   /* the slack is checked */
+    bool was_zero;                   /* the whole was zero when it was taken */
+    uint32_t taken_by, freed_by;     /* threads */
     uint32_t taken_site, freed_site; /* callers/sites.h; SITE_NONE if not kept */
     uint64_t taken_ms, freed_ms;
     struct fence *next;        /* in its bucket, or of the spare ones */

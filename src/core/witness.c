@@ -5,10 +5,11 @@
 #include "span/huge.h"
 
 enum {
-    LOOKS = 4,          /* places in a block that are looked at */
-    UNFILLED_SHARE = 8, /* a block is filled if all but one in so many of the pages looked at hold memory */
-    DOUBTS_MAX = 3,     /* so many witnesses that were not filled end it */
-    TRUSTED_SHARE = 8,  /* one in so many trusted blocks is a witness instead */
+    LOOKS = 4, /* places in a block that are looked at */
+    UNFILLED_SHARE =
+        8, /* a block is filled if all but one in so many of the pages looked at hold memory */
+    DOUBTS_MAX = 3,    /* so many witnesses that were not filled end it */
+    TRUSTED_SHARE = 8, /* one in so many trusted blocks is a witness instead */
 };
 /* A chunk that a block begins to fill is a sixth of it at most. */
 #define REST_BYTES (6 * HUGE_BYTES)
@@ -18,8 +19,8 @@ enum { VACANT = 0, BUSY = 1 };
 
 static struct {
     uintptr_t place;
-    size_t bytes;   /* of the witness; whoever made `place` busy */
-    size_t proven;  /* the largest block that was found filled since one was found that was not */
+    size_t bytes;  /* of the witness; whoever made `place` busy */
+    size_t proven; /* the largest block that was found filled since one was found that was not */
     uint32_t doubts;
     uint32_t trusted; /* counts blocks */
 } witness;
@@ -84,7 +85,8 @@ static void hear_living(void)
     size_t bytes = atomic_load_acquire(&witness.bytes);
     if (place == VACANT || place == BUSY || atomic_load_relaxed(&witness.place) != place)
         return;
-    if (look_at(place, bytes) == FILLED && atomic_cas_acquire(&witness.place, place, (uintptr_t)VACANT))
+    if (look_at(place, bytes) == FILLED &&
+        atomic_cas_acquire(&witness.place, place, (uintptr_t)VACANT))
         conclude(FILLED, bytes);
 }
 

@@ -31,7 +31,7 @@ enum pages_reason {
 struct pages_calls {
     uint64_t calls; /* of the kernel, refused ones included */
     uint64_t refused;
-    uint64_t bytes; /* mapped, given back, moved, by calls that were not refused */
+    uint64_t bytes;       /* mapped, given back, moved, by calls that were not refused */
     uint64_t nanoseconds; /* of those since pages_share, and of its own */
 };
 

@@ -49,7 +49,8 @@ void *span_alloc(size_t bytes, size_t align, enum run_kind use, bool *is_zero);
 
 /* The same, but rather the very run that began at `before`, if its pages lie in a dirty run that begins there or at most 256
  * pages before: what was touched of it is what will be. `before`: a former run of this length and alignment, or 0. */
-void *span_alloc_again(uintptr_t before, size_t bytes, size_t align, enum run_kind use, bool *is_zero);
+void *span_alloc_again(uintptr_t before, size_t bytes, size_t align, enum run_kind use,
+                       bool *is_zero);
 
 /* Enters a slab, or none, into the map for `units` units. */
 void span_enter_slab(uintptr_t start, unsigned units, struct slab *entry);

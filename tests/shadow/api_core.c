@@ -60,5 +60,6 @@ static void start(void)
         fake.refuse_maps = 1U << OS_MAP_EXACT;
 }
 
-const struct api api = {"the core", allocate,      allocate_zero, resize, resize_array, core_aligned,
-                        release,    release_sized, usable,      trim,   heap_broken,  start};
+const struct api api = {"the core",   allocate,     allocate_zero, resize,
+                        resize_array, core_aligned, release,       release_sized,
+                        usable,       trim,         heap_broken,   start};

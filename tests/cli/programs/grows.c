@@ -24,7 +24,8 @@ int main(int argc, char **argv)
     free(large);
     free(behind);
     malloc_trim(0);
-    large = malloc((size_t)2 * LARGE_BYTES); /* where it was moved there was room for twice as much */
+    large =
+        malloc((size_t)2 * LARGE_BYTES); /* where it was moved there was room for twice as much */
     behind = malloc(LARGE_BYTES);
     puts("done");
     fflush(stdout);

@@ -58,7 +58,8 @@ static void write_all(void *arg)
     require_number(
         "\"live_large\": {\"mapped_bytes\": ", s.parts[RATION_PART_LIVE_LARGE].mapped_bytes, ", ");
     require_number(
-        "{\"slot_bytes\": 64, \"slabs\": 1, \"slabs_peak\": 1, \"slots\": 1024, \"live\": ", s.classes[3].live, ",");
+        "{\"slot_bytes\": 64, \"slabs\": 1, \"slabs_peak\": 1, \"slots\": 1024, \"live\": ",
+        s.classes[3].live, ",");
 
     capture(&s, ration_stats_write_openmetrics);
     require_number("\nration_rss_bytes ", s.rss_bytes, "\n");

@@ -72,9 +72,11 @@ static void test_alignment(void **state)
             if (c == CLASS_COUNT)
                 fail_msg("no class for %zu bytes aligned to %zu", n, align);
             if (size_classes[c].size < n || size_classes[c].size % align != 0)
-                fail_msg("class of %u for %zu bytes aligned to %zu", size_classes[c].size, n, align);
+                fail_msg("class of %u for %zu bytes aligned to %zu", size_classes[c].size, n,
+                         align);
             for (unsigned less = 0; less < c; less++) {
-                if (size_classes[less].size >= (n > 1 ? n : 1) && size_classes[less].size % align == 0)
+                if (size_classes[less].size >= (n > 1 ? n : 1) &&
+                    size_classes[less].size % align == 0)
                     fail_msg("%zu bytes aligned to %zu: class of %u would do", n, align,
                              size_classes[less].size);
             }
@@ -95,9 +97,12 @@ static void test_alignment_too_much(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes_grow_and_serve), cmocka_unit_test(test_every_size),
-        cmocka_unit_test(test_geometry),             cmocka_unit_test(test_every_offset),
-        cmocka_unit_test(test_alignment),            cmocka_unit_test(test_alignment_too_much),
+        cmocka_unit_test(test_sizes_grow_and_serve),
+        cmocka_unit_test(test_every_size),
+        cmocka_unit_test(test_geometry),
+        cmocka_unit_test(test_every_offset),
+        cmocka_unit_test(test_alignment),
+        cmocka_unit_test(test_alignment_too_much),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -214,7 +214,8 @@ static void purge_in_parts(void *arg)
     REQUIRE(fake.purged[1].start == second + CHUNK_BYTES && fake.calls[ENTRY_PAGES_SPLIT] == 0);
     REQUIRE(span_dirty_bytes() == CHUNK_BYTES - SLAB_BYTES && span_check() == 0);
     REQUIRE(span_purge(fake.now_ms, 0, 100, 256) == 0 && fake.calls[ENTRY_PAGES_SPLIT] == 0);
-    REQUIRE(span_purge(fake.now_ms, 0, 4096, 4096) == HUGE_PAGES - ((size_t)SLAB_BYTES >> page_shift));
+    REQUIRE(span_purge(fake.now_ms, 0, 4096, 4096) ==
+            HUGE_PAGES - ((size_t)SLAB_BYTES >> page_shift));
     REQUIRE(fake.calls[ENTRY_PAGES_SPLIT] == 1 && fake.calls[ENTRY_PAGES_NO_HUGE] == 3);
     REQUIRE(huge_check() == 0 && span_check() == 0);
 }

@@ -4,8 +4,8 @@
 #ifndef RATION_TESTS_MODEL_LOCK_H
 #define RATION_TESTS_MODEL_LOCK_H
 
-#define lock_take     real_lock_take
-#define lock_drop     real_lock_drop
+#define lock_take real_lock_take
+#define lock_drop real_lock_drop
 #include_next "os/lock.h"
 #undef lock_take
 #undef lock_drop
