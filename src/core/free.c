@@ -11,12 +11,16 @@
 #include "core/purge.h"
 #include "slab/shelf.h"
 
-NOINLINE void free_event(void *p)
+static void note_free(size_t free_bytes)
 {
-    size_t free_bytes = shelf_event((uintptr_t)p);
     checked_runs("free");
     if (free_bytes > 0)
         purge_note(free_bytes);
+}
+
+NOINLINE void free_event(void *p)
+{
+    note_free(shelf_event((uintptr_t)p));
 }
 
 /* Whether a live block starts at p. *bytes: what the program may use of it. */
@@ -44,9 +48,7 @@ bool core_is_live(const void *p, size_t *bytes, const char *function)
 
 void free_wide_slot(struct slab *s, size_t slot)
 {
-    size_t free_bytes = shelf_give_slot(s, slot);
-    if (free_bytes > 0)
-        purge_note(free_bytes);
+    note_free(shelf_give_slot(s, slot));
 }
 
 /* By CAS, as two caches shall not keep the slot. */
@@ -57,23 +59,12 @@ static NOINLINE void free_wide(struct slab *s, void *p, const char *function)
         misuse_report((uintptr_t)p, function);
         return;
     }
-    size_t free_bytes = keep_put(my_cache, s, p);
-    checked_runs("free");
-    if (UNLIKELY(free_bytes > 0))
-        purge_note(free_bytes);
+    note_free(keep_put(my_cache, s, p));
 }
 
 /* A slab is guarded without hardening when somebody listens to events. */
-static void free_in_guarded_slab(struct slab *s, void *p, const char *function)
+static void free_while_told(struct slab *s, void *p, const char *function)
 {
-    if (harden_level != HARDEN_OFF) {
-        harden_free(s, p, function);
-        return;
-    }
-    if (slab_is_wide(s)) {
-        free_wide(s, p, function);
-        return;
-    }
     uint8_t *state = &s->states[slot_around(s, (uintptr_t)p)];
     if (!atomic_cas_acquire(state, SLOT_LIVE, SLOT_FREE))
         misuse_report((uintptr_t)p, function);
@@ -84,10 +75,12 @@ static void free_in_guarded_slab(struct slab *s, void *p, const char *function)
 void free_quietly(void *p, const char *function)
 {
     struct slab *s = slab_of((uintptr_t)p);
-    if (slab_is_guarded(s))
-        free_in_guarded_slab(s, p, function);
+    if (slab_is_guarded(s) && harden_level != HARDEN_OFF)
+        harden_free(s, p, function);
     else if (slab_is_wide(s))
         free_wide(s, p, function);
+    else if (slab_is_guarded(s))
+        free_while_told(s, p, function);
     else if (slot_of(s, (uintptr_t)p) < SLOTS_MAX)
         free_fast(p);
     else if (!large_free(p, function))

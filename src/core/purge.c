@@ -36,11 +36,6 @@ static struct {
 
 static unsigned char helper_stack[HELPER_STACK_BYTES] __attribute__((aligned(64)));
 
-struct pass {
-    struct shelf_pass shelf;
-    uint64_t age_ms;
-};
-
 static size_t ranges_bytes(const struct os_range *ranges, size_t n)
 {
     size_t bytes = 0;
@@ -74,14 +69,14 @@ static size_t purge_held(struct slab **held, size_t n)
     return bytes + purge_ranges(ranges, count);
 }
 
-static size_t purge_class(unsigned c, const struct pass *pass)
+static size_t purge_class(unsigned c, const struct shelf_pass *pass)
 {
     struct slab *held[HELD_MAX];
     size_t bytes = 0;
     size_t n;
     do {
         lock_take(&purge.pass_lock);
-        n = shelf_hold_old(c, &pass->shelf, held, HELD_MAX);
+        n = shelf_hold_old(c, pass, held, HELD_MAX);
         bytes += purge_held(held, n);
         shelf_put_back(held, n);
         lock_drop(&purge.pass_lock);
@@ -90,14 +85,14 @@ static size_t purge_class(unsigned c, const struct pass *pass)
 }
 
 /* By a clock of its own: slabs that the pass retired are younger than its beginning. */
-static size_t purge_runs(const struct pass *pass)
+static size_t purge_runs(uint64_t age_ms)
 {
     uint64_t now_ms = os->now_ms();
     size_t pages = 0;
     size_t now;
     do {
         lock_take(&purge.pass_lock);
-        now = span_purge(now_ms, pass->age_ms, RUN_PAGES_MAX, RUN_PAGES_MAX);
+        now = span_purge(now_ms, age_ms, RUN_PAGES_MAX, RUN_PAGES_MAX);
         lock_drop(&purge.pass_lock);
         pages += now;
     } while (now != 0); /* a batch is bounded by runs as well as by pages */
@@ -113,16 +108,15 @@ static size_t purge_pass(uint64_t age_ms, size_t *noted)
     atomic_store_relaxed(&purge.near_limit, near_limit);
     if (near_limit != 0)
         age_ms = 0;
-    struct pass pass = {.age_ms = age_ms};
     uint32_t number = atomic_add_relaxed(&purge.passes, 1) + 1;
-    pass.shelf = (struct shelf_pass){
+    struct shelf_pass pass = {
         .number = number == 0 ? 1 : number, .now_ms = (uint32_t)now, .age_ms = (uint32_t)age_ms};
     atomic_store_relaxed(&purge.last_pass_ms, now);
     *noted = atomic_exchange_acquire(&purge.noted, (size_t)0);
     size_t bytes = 0;
     for (unsigned c = 0; c < CLASS_COUNT; c++)
         bytes += purge_class(c, &pass);
-    return bytes + purge_runs(&pass);
+    return bytes + purge_runs(age_ms);
 }
 
 size_t purge_all(void)

@@ -53,6 +53,14 @@ static bool stays_empty(const struct shelf *shelf, const struct slab *s)
     return s->place != SLAB_HELD && shelf->ready.first == NULL && class_units(s->class_index) == 1;
 }
 
+static void add_ready_locked(struct shelf *shelf, struct slab *s, unsigned live)
+{
+    unsigned share = (unsigned)max_size(s->slots / EVENT_SHARE, 1);
+    s->place = SLAB_READY;
+    atomic_store_relaxed(&s->till, (int32_t)min_size(live, share) - 1);
+    list_append(&shelf->ready, s);
+}
+
 /* Files a slab that is on no list and not leased, by what is known of its free slots. Returns the bytes in these. */
 static size_t file_counted_locked(struct shelf *shelf, struct slab *s, unsigned free_slots)
 {
@@ -70,11 +78,7 @@ static size_t file_counted_locked(struct shelf *shelf, struct slab *s, unsigned 
         list_append(&shelf->full, s);
         return free_bytes;
     }
-    unsigned live = s->slots - free_slots;
-    unsigned share = (unsigned)max_size(s->slots / EVENT_SHARE, 1);
-    s->place = SLAB_READY;
-    atomic_store_relaxed(&s->till, (int32_t)min_size(live, share) - 1);
-    list_append(&shelf->ready, s);
+    add_ready_locked(shelf, s, s->slots - free_slots);
     return free_bytes;
 }
 
@@ -183,10 +187,8 @@ static struct slab *ready_wide_locked(struct shelf *shelf, unsigned c)
     struct slab *s = choose_wide_locked(shelf);
     if (s != NULL || (s = create_locked(shelf, c)) == NULL)
         return s;
-    s->place = SLAB_READY;
     s->stamp_ms = (uint32_t)os->now_ms();
-    atomic_store_relaxed(&s->till, 0);
-    list_append(&shelf->ready, s);
+    add_ready_locked(shelf, s, 0);
     return s;
 }
 
@@ -229,29 +231,6 @@ void *shelf_take_slot(unsigned c, bool *is_zero)
     return p;
 }
 
-/* A full slab becomes ready; one without a block is retired; one that stays ready is young again, each time a quarter of it
- * was freed. Under the lock `till` is exact: it counts no more frees than there were blocks when the slab was filed. */
-static size_t note_freed_locked(struct shelf *shelf, struct slab *s)
-{
-    bool was_full = s->place == SLAB_FULL;
-    if (!was_full && s->place != SLAB_READY)
-        return 0;
-    if (!was_full && !hint_take_one_is_negative(&s->till))
-        return 0;
-    list_remove(was_full ? &shelf->full : &shelf->ready, s);
-    return file_young_locked(shelf, s);
-}
-
-size_t shelf_give_slot(struct slab *s, size_t slot)
-{
-    struct shelf *shelf = &shelves[s->class_index];
-    lock_take(&shelf->lock);
-    atomic_store_release(&s->states[slot], SLOT_FREE);
-    size_t free_bytes = note_freed_locked(shelf, s);
-    lock_drop(&shelf->lock);
-    return free_bytes;
-}
-
 static size_t event_locked(struct shelf *shelf, struct slab *s)
 {
     switch ((enum slab_place)s->place) {
@@ -270,6 +249,17 @@ static size_t event_locked(struct shelf *shelf, struct slab *s)
         break;
     }
     return 0;
+}
+
+/* Under the lock `till` is exact: an empty slab is never missed. */
+size_t shelf_give_slot(struct slab *s, size_t slot)
+{
+    struct shelf *shelf = &shelves[s->class_index];
+    lock_take(&shelf->lock);
+    atomic_store_release(&s->states[slot], SLOT_FREE);
+    size_t free_bytes = hint_take_one_is_negative(&s->till) ? event_locked(shelf, s) : 0;
+    lock_drop(&shelf->lock);
+    return free_bytes;
 }
 
 size_t shelf_event(uintptr_t address)

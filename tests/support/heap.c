@@ -67,6 +67,23 @@ const char *heap_broken(void)
     return broken != 0 ? name_broken('C', broken, " of cache ", 0) : NULL;
 }
 
+void heap_purge_class(unsigned c)
+{
+    static uint32_t number;
+    struct slab *held[16];
+    struct os_range ranges[SLAB_PAGES_MAX];
+    struct shelf_pass pass = {.number = ++number, .now_ms = (uint32_t)fake.now_ms, .age_ms = 0};
+    size_t n = shelf_hold_old(c, &pass, held, 16);
+    for (size_t i = 0; i < n; i++) {
+        size_t count = slab_collect_purge(held[i], ranges, SLAB_PAGES_MAX);
+        size_t calls = 0;
+        size_t done = os->pages_purge(ranges, count, &calls);
+        for (size_t k = done; k < count; k++)
+            slab_unmark_purged(held[i], &ranges[k]);
+    }
+    shelf_put_back(held, n);
+}
+
 /* Not the bytes of any one block size: eight bytes at a time would leave the last ones out. */
 static unsigned char pattern_byte(uint64_t key, size_t i)
 {

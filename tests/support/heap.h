@@ -22,6 +22,9 @@ bool pattern_is(const void *p, size_t n, uint64_t key);
 /* Live small and large blocks as the records know them. */
 size_t heap_live_blocks(void);
 
+/* Gives back pages of ready slabs of class c, as a pass of any age does; of at most 16 slabs. */
+void heap_purge_class(unsigned c);
+
 /* Misuse is reported into fake.message and the program goes on. */
 void heap_go_on_after_misuse(void);
 

@@ -4,10 +4,7 @@
 
 #include "slab/shelf.h"
 #include "span/span.h"
-#include "support/fake_os.h"
-#include "support/unit.h"
-
-#include <string.h>
+#include "support/heap.h"
 
 enum { LIVE_MAX = 2000, WIDE = CLASS_COUNT - 1 };
 
@@ -112,22 +109,6 @@ static void test_end(void **state)
     require_in_child(end_with_kept, NULL);
 }
 
-static void purge_some(struct chance *chance)
-{
-    static uint32_t number;
-    struct slab *held[16];
-    struct os_range ranges[SLAB_PAGES_MAX];
-    struct shelf_pass pass = {.number = ++number, .now_ms = (uint32_t)fake.now_ms, .age_ms = 0};
-    unsigned c = WIDE_FIRST + (unsigned)chance_below(chance, CLASS_COUNT - WIDE_FIRST);
-    size_t n = shelf_hold_old(c, &pass, held, 16);
-    for (size_t i = 0; i < n; i++) {
-        size_t count = slab_collect_purge(held[i], ranges, SLAB_PAGES_MAX);
-        size_t calls = 0;
-        REQUIRE(os->pages_purge(ranges, count, &calls) == count);
-    }
-    shelf_put_back(held, n);
-}
-
 struct count {
     size_t live, kept;
 };
@@ -155,21 +136,21 @@ static void check_all(const struct cache *other)
     REQUIRE(count.live == live_count && count.kept == kept); /* no slot lost, none invented */
 }
 
-static unsigned char *take_and_fill(struct cache *from, unsigned c, unsigned char mark)
+static unsigned char *take_and_fill(struct cache *from, unsigned c)
 {
     unsigned char *p = cache_take(from, c);
     size_t size = size_classes[c].size;
     REQUIRE(p != NULL);
     for (size_t i = 0; i < size && from->bins[c].is_zero; i++)
         REQUIRE(p[i] == 0);
-    memset(p, mark, size);
+    pattern_write(p, size, (uintptr_t)p);
     return p;
 }
 
 static void require_filled(const unsigned char *p)
 {
     size_t size = size_classes[slab_of((uintptr_t)p)->class_index].size;
-    REQUIRE(p[0] != 0 && memcmp(p, p + 1, size - 1) == 0);
+    REQUIRE(pattern_is(p, size, (uintptr_t)p));
 }
 
 /* Two caches, whose blocks either frees. */
@@ -184,14 +165,15 @@ static void live_at_random(void *arg)
         struct cache *mine = chance_below(&chance, 2) == 0 ? cache : other;
         if (live_count < LIVE_MAX && (live_count == 0 || what < (grows ? 600U : 350U))) {
             unsigned c = WIDE_FIRST + (unsigned)chance_below(&chance, CLASS_COUNT - WIDE_FIRST);
-            live[live_count++] = take_and_fill(mine, c, (unsigned char)(step % 255 + 1));
+            live[live_count++] = take_and_fill(mine, c);
         } else if (what < 980) {
             size_t i = chance_below(&chance, live_count);
             require_filled(live[i]);
             give(mine, live[i]);
             live[i] = live[--live_count];
         } else if (what < 995) {
-            purge_some(&chance);
+            heap_purge_class(WIDE_FIRST +
+                             (unsigned)chance_below(&chance, CLASS_COUNT - WIDE_FIRST));
         } else if (what < 997) {
             cache_return_leases(mine);
         }

@@ -5,8 +5,7 @@
 
 #include "slab/shelf.h"
 #include "span/span.h"
-#include "support/fake_os.h"
-#include "support/unit.h"
+#include "support/heap.h"
 
 #include <string.h>
 
@@ -156,24 +155,6 @@ static void test_rewind(void **state)
     require_in_child(rewind_to_frees, NULL);
 }
 
-static void purge_some(struct chance *chance)
-{
-    static uint32_t number;
-    struct slab *held[16];
-    struct os_range ranges[SLAB_PAGES_MAX];
-    struct shelf_pass pass = {.number = ++number, .now_ms = (uint32_t)fake.now_ms, .age_ms = 0};
-    unsigned c = (unsigned)chance_below(chance, WIDE_FIRST);
-    size_t n = shelf_hold_old(c, &pass, held, 16);
-    for (size_t i = 0; i < n; i++) {
-        size_t count = slab_collect_purge(held[i], ranges, SLAB_PAGES_MAX);
-        size_t calls = 0;
-        size_t done = os->pages_purge(ranges, count, &calls);
-        for (size_t k = done; k < count; k++)
-            slab_unmark_purged(held[i], &ranges[k]);
-    }
-    shelf_put_back(held, n);
-}
-
 static void look(struct slab *s, void *arg)
 {
     *(size_t *)arg += s->slots - slab_count_free(s);
@@ -211,7 +192,7 @@ static void live_at_random(void *arg)
             give(live[i]);
             live[i] = live[--live_count];
         } else if (what < 995) {
-            purge_some(&chance);
+            heap_purge_class((unsigned)chance_below(&chance, WIDE_FIRST));
         } else if (what < 997) {
             cache_return_leases(cache);
         }
