@@ -1,12 +1,14 @@
 #include "span/huge.h"
 
 #include "os/pages.h"
+#include "span/huge_price.h"
 #include "span/span_internal.h"
 
 bool huge_never;
 
 enum {
     SMALL_SHIFT = 12, /* with larger pages, huge ones are so large that we ask for none */
+    UNSEEN_MOST = 8,  /* chunks of a large block that one look speaks for */
     CHUNKS = (size_t)CHUNK_PAGES * CHUNK_COUNT / HUGE_PAGES,
 };
 
@@ -58,19 +60,52 @@ static void ask_for(size_t first, size_t end)
     atomic_store_relaxed(&some_were_huge, true);
 }
 
+struct chunks {
+    size_t first;
+    size_t pages;
+};
+
+/* Those that begin in [start, end) and are worth their price, `most` of them at most. */
+static struct chunks choose(size_t start, size_t end, size_t most, bool with_rest)
+{
+    size_t first = align_up(start, HUGE_PAGES);
+    size_t stop = align_up(end, HUGE_PAGES);
+    if (stop > end && !(with_rest && is_fresh(end, stop)))
+        stop -= HUGE_PAGES;
+    if (first >= stop || !huge_price_affords((stop - first) / HUGE_PAGES))
+        return (struct chunks){first, 0};
+    return (struct chunks){first, min_size(stop - first, most * HUGE_PAGES)};
+}
+
+/* A store, as a read would bring the zero page; and without the lock, as it may take milliseconds. */
+static void look_at_price(size_t page)
+{
+    uint64_t before = os->now_ns();
+    *(volatile char *)address_of(page) = 0;
+    uint64_t taken = os->now_ns() - before;
+    lock_take(&span.lock);
+    huge_price_seen(taken);
+    lock_drop(&span.lock);
+}
+
+/* The first of each few chunks is looked at. */
 void huge_ask(uintptr_t start, size_t bytes, bool with_rest)
 {
     if (!huge_is_possible())
         return;
-    lock_take(&span.lock);
-    size_t end = page_of(start) + pages_for(bytes);
-    size_t first = align_up(page_of(start), HUGE_PAGES);
-    size_t stop = align_up(end, HUGE_PAGES);
-    if (stop > end && !(with_rest && is_fresh(end, stop)))
-        stop -= HUGE_PAGES;
-    if (first < stop)
-        ask_for(first, stop);
-    lock_drop(&span.lock);
+    size_t at = page_of(start);
+    size_t end = at + pages_for(bytes);
+    for (size_t most = 1; at < end; most = min_size(2 * most, UNSEEN_MOST)) {
+        lock_take(&span.lock);
+        struct chunks asked = choose(at, end, most, with_rest);
+        if (asked.pages > 0)
+            ask_for(asked.first, asked.first + asked.pages);
+        lock_drop(&span.lock);
+        if (asked.pages == 0)
+            return;
+        look_at_price(asked.first);
+        at = asked.first + asked.pages;
+    }
 }
 
 /* Makes the first few huge chunks of [chunk, end) that lie side by side plain. Returns the chunk behind them. */

@@ -4,7 +4,8 @@
  * resident as a whole from its first touch on. So they are asked for on evidence only that the memory will be used:
  *   - for a slab, if the slabs before it in the window were filled (slab/slab.c);
  *   - for a large block, if the program filled others of that size (core/witness.h);
- *   - and where 2 MiB of fresh memory lie in one.
+ *   - where 2 MiB of fresh memory lie in one;
+ *   - and while they are worth their price (span/huge_price.h).
  * What is resident without need is then a share of the heap, and the rest of one huge page. A range that is purged wants
  * no huge pages any more, as the kernel would otherwise join its small ones again later, the purged ones included.
  *
@@ -37,8 +38,9 @@ static inline bool huge_begins_in(uintptr_t start, size_t bytes)
     return (start - 1) / HUGE_BYTES != (start + bytes - 1) / HUGE_BYTES;
 }
 
-/* The range is a part of a run in use, was fresh, and will be filled: asks for its chunks. with_rest: also for the last
- * one that begins in it, if what follows is free and fresh as well. Takes the span lock. */
+/* The range is a part of a run in use, was fresh, and will be filled: asks for its chunks, and touches some of
+ * these. with_rest: also for the last one that begins in it, if what follows is free and fresh as well. Takes the span
+ * lock. */
 void huge_ask(uintptr_t start, size_t bytes, bool with_rest);
 
 /* Of the pages [first, first + pages): how many can be purged from the first on without splitting a huge page, which takes

@@ -199,7 +199,7 @@ static uint64_t fake_now_ms(void)
 /* The clock of durations is not counted: every call of the system reads it. */
 static uint64_t fake_now_ns(void)
 {
-    return fake.clock_by_hand ? fake.now_ns += 1000 : os_linux.now_ns();
+    return fake.clock_by_hand ? fake.now_ns += fake.ns_a_look : os_linux.now_ns();
 }
 
 static void fake_random(void *buffer, size_t bytes)
@@ -316,6 +316,7 @@ void fake_os_install(void)
     memset(&fake, 0, sizeof fake);
     fake.clock_by_hand = true;
     fake.now_ms = 1000;
+    fake.ns_a_look = 1000;
     fake.refuse = ENTRY_BIT(ENTRY_HELPER_START);
     os = &fake_table;
 }

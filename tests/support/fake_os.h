@@ -73,7 +73,8 @@ struct fake_os {
     bool clock_by_hand;
     uint64_t now_ms;
     uint64_t ms_a_look; /* by hand: each reading adds so many */
-    uint64_t now_ns;    /* each reading adds 1000 */
+    uint64_t now_ns;
+    uint64_t ns_a_look; /* the same of this clock; 1000 at first */
 
     unsigned long calls[ENTRY_COUNT];
     struct os_range purged[FAKE_PURGED_MAX]; /* what pages_purge was asked for and did, in order */

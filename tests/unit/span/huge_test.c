@@ -2,11 +2,13 @@
 #include "span/huge.h"
 
 #include "base/bits.h"
+#include "span/huge_price.h"
 #include "span/span_internal.h"
 #include "support/fake_os.h"
 #include "support/unit.h"
 
 #include <stdio.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { SLAB_BYTES = 64 << 10 };
@@ -88,25 +90,86 @@ static void ask_for_large(void *arg)
     uintptr_t p = (uintptr_t)span_alloc(bytes, 1, RUN_LARGE, &is_zero);
     REQUIRE(p % CHUNK_BYTES == 0 && is_zero);
     huge_ask(p, bytes, false);
-    REQUIRE(asked() == 1);
+    REQUIRE(asked() == 2); /* the first alone */
     struct os_range last = {(void *)(p + 3 * CHUNK_BYTES), SLAB_BYTES};
     huge_leave(&last);
     REQUIRE(fake.calls[ENTRY_PAGES_NO_HUGE] == 0);
     huge_ask(p, bytes, true);
-    REQUIRE(asked() == 2);
+    REQUIRE(asked() == 5);
     huge_leave(&last);
     REQUIRE(fake.calls[ENTRY_PAGES_NO_HUGE] == 1);
 
     /* the rest of the chunk is taken: not fresh any more */
     REQUIRE(span_alloc(SLAB_BYTES, 1, RUN_LARGE, &is_zero) != NULL);
     huge_ask(p + 3 * CHUNK_BYTES, SLAB_BYTES, true);
-    REQUIRE(asked() == 2 && huge_check() == 0);
+    REQUIRE(asked() == 5 && huge_check() == 0);
 }
 
 static void test_large_block(void **state)
 {
     (void)state;
     require_in_child(ask_for_large, NULL);
+}
+
+static bool is_resident(const void *page)
+{
+    unsigned char resident = 0;
+    REQUIRE(mincore((void *)(uintptr_t)page, 1, &resident) == 0);
+    return (resident & 1) != 0;
+}
+
+/* While the touch of a chunk takes long, the next ones stay plain. */
+static void pay_dearly(void *arg)
+{
+    (void)arg;
+    open_large();
+    fake.ns_a_look = HUGE_DEAR_NS;
+    char *dear = take_slab();
+    REQUIRE(asked() == 1 && is_resident(dear));
+    take_slabs(CHUNK_BYTES - SLAB_BYTES);
+    take_slabs(HUGE_PASSED_OVER_FIRST * CHUNK_BYTES);
+    REQUIRE(asked() == 1);
+    fake.ns_a_look = 1000;
+    take_slabs(2 * CHUNK_BYTES);
+    REQUIRE(asked() == 3);
+}
+
+static char *take_large(size_t chunks)
+{
+    bool is_zero;
+    char *p = span_alloc(chunks * CHUNK_BYTES, CHUNK_BYTES, RUN_LARGE, &is_zero);
+    REQUIRE(p != NULL && is_zero);
+    huge_ask((uintptr_t)p, chunks * CHUNK_BYTES, false);
+    return p;
+}
+
+/* Of a large block the first of one, two, four, then eight chunks is looked at. A dear one ends it. */
+static void look_at_large(void *arg)
+{
+    (void)arg;
+    open_large();
+    char *p = take_large(24);
+    REQUIRE(asked() == 6); /* 1, 2, 4, 8, 8, and 1 */
+    for (size_t chunk = 0; chunk < 24; chunk++) {
+        bool is_looked_at =
+            chunk == 0 || chunk == 1 || chunk == 3 || chunk == 7 || chunk == 15 || chunk == 23;
+        REQUIRE(is_resident(p + chunk * CHUNK_BYTES) == is_looked_at);
+    }
+    fake.ns_a_look = HUGE_DEAR_NS;
+    p = take_large(8); /* seven are passed over */
+    REQUIRE(asked() == 7 && is_resident(p) && !is_resident(p + CHUNK_BYTES));
+    fake.ns_a_look = 1000;
+    take_large(HUGE_PASSED_OVER_FIRST - 7);
+    REQUIRE(asked() == 7);
+    take_large(1);
+    REQUIRE(asked() == 8 && huge_check() == 0);
+}
+
+static void test_price(void **state)
+{
+    (void)state;
+    require_in_child(pay_dearly, NULL);
+    require_in_child(look_at_large, NULL);
 }
 
 static void switch_off(void *arg)
@@ -266,6 +329,7 @@ int main(void)
         cmocka_unit_test(test_each_chunk_is_asked_for_once),
         cmocka_unit_test(test_begins_in),
         cmocka_unit_test(test_large_block),
+        cmocka_unit_test(test_price),
         cmocka_unit_test(test_settings_of_the_system),
         cmocka_unit_test(test_never),
         cmocka_unit_test(test_purged_chunks_are_plain),
