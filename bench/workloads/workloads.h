@@ -8,6 +8,7 @@ struct outcome pairs_run(double scale);
 struct outcome batches_run(double scale);
 struct outcome replace_small_run(double scale);
 struct outcome replace_wide_run(double scale);
+struct outcome replace_threads_run(double scale);
 struct outcome server_run(double scale);
 struct outcome pipeline_run(double scale);
 struct outcome phases_run(double scale);

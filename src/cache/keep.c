@@ -11,7 +11,7 @@
 void *keep_take_from_shelf(struct cache *cache, unsigned c)
 {
     bool is_zero = false;
-    void *p = cache->number != 0 ? shelf_take_slot(c, &is_zero) : NULL;
+    void *p = cache->number != 0 ? shelf_take_slot(c, 0, &is_zero) : NULL;
     if (p != NULL)
         cache->bins[c].is_zero = is_zero;
     return p;

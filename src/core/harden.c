@@ -6,12 +6,14 @@
 #include "core/fence.h"
 #include "core/life.h"
 #include "core/misuse.h"
+#include "slab/shelf.h"
 
 #include <string.h>
 
 enum {
     HELD_BLOCKS = 256,       /* in quarantine, per thread */
     HELD_BYTES = 256 * 1024, /* the same; a larger block waits alone */
+    WIDE_CHOICE = 8, /* free slots above 2 KiB to choose from: all would touch a whole slab */
 };
 
 struct held {
@@ -141,13 +143,19 @@ static void *take_random(struct bin *bin, struct quarantine *q)
     return (void *)(bin->base + bin->size * slot);
 }
 
+static void *take_wide(unsigned c, struct quarantine *q)
+{
+    bool is_zero;
+    return shelf_take_slot(c, q != NULL ? (unsigned)(draw(q) % WIDE_CHOICE) : 0, &is_zero);
+}
+
 static void *take_slot(unsigned c)
 {
     struct cache *cache = life_cache();
     if (cache == NULL)
         return my_cache == &late_cache ? life_late_alloc(c) : NULL;
     if (class_is_wide(c))
-        return cache_take(cache, c);
+        return take_wide(c, quarantine_of(cache));
     struct bin *bin = &cache->bins[c];
     if (bin->mask == 0 && !cache_refill(cache, c))
         return NULL;

@@ -3,8 +3,8 @@
  * It gets in the way of the fast paths as core/events.h says: they are closed. The thread's own cache works as ever, behind
  * life_cache().
  *
- *   fast  a free slot of the mask at random (wide slots have no mask: the lowest free one); a freed block is zeroed and
- *         held back (SLOT_HELD_BACK) until some hundred others were freed, in random order
+ *   fast  a free slot at random, of the mask or, above 2 KiB, of a slab's first eight; a freed block is zeroed and held
+ *         back (SLOT_HELD_BACK) until some hundred others were freed, in random order
  *   full  also: a tail behind the requested bytes, checked by free, in which one byte too many shows; a block is checked
  *         to be zero still when it leaves quarantine and when it is handed out again
  *

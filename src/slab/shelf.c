@@ -204,11 +204,18 @@ static uint64_t find_free(const struct slab *s, unsigned *first)
     return mask;
 }
 
-static void *take_slot_locked(struct shelf *shelf, unsigned c, bool *is_zero)
+static uint64_t without_lowest(uint64_t mask, unsigned n)
+{
+    for (; n > 0 && (mask & (mask - 1)) != 0; n--)
+        mask &= mask - 1;
+    return mask;
+}
+
+static void *take_slot_locked(struct shelf *shelf, unsigned c, unsigned pass_over, bool *is_zero)
 {
     struct slab *s = ready_wide_locked(shelf, c);
     unsigned first;
-    uint64_t mask = s != NULL ? find_free(s, &first) : 0;
+    uint64_t mask = s != NULL ? without_lowest(find_free(s, &first), pass_over) : 0;
     if (mask == 0)
         return NULL;
     unsigned slot = first + lowest_bit(mask);
@@ -222,11 +229,11 @@ static void *take_slot_locked(struct shelf *shelf, unsigned c, bool *is_zero)
     return (void *)(s->base + (uintptr_t)slot * size_classes[c].size);
 }
 
-void *shelf_take_slot(unsigned c, bool *is_zero)
+void *shelf_take_slot(unsigned c, unsigned pass_over, bool *is_zero)
 {
     struct shelf *shelf = &shelves[c];
     lock_take(&shelf->lock);
-    void *p = take_slot_locked(shelf, c, is_zero);
+    void *p = take_slot_locked(shelf, c, pass_over, is_zero);
     lock_drop(&shelf->lock);
     return p;
 }

@@ -24,8 +24,9 @@ struct slab *shelf_lease(unsigned c, uint8_t lessee);
 /* Ends the lease. */
 void shelf_return(struct slab *s);
 
-/* A slot of the wide class c, LIVE; null if out of memory. *is_zero: it is zero memory. */
-void *shelf_take_slot(unsigned c, bool *is_zero);
+/* A slot of the wide class c, LIVE; null if out of memory. The free slot at the lowest address of a slab, or if that has
+ * more, the one behind so many to pass over. *is_zero: it is zero memory. */
+void *shelf_take_slot(unsigned c, unsigned pass_over, bool *is_zero);
 
 /* Frees a slot of a wide slab, whatever its state; the caller has it for itself. Returns the bytes in free slots of the slab,
  * or 0 if nothing happened to it that a purge would want to know. */

@@ -133,6 +133,7 @@ FAULTS = [
      ["span/huge_price"]),
     ("huge: one look for the whole of a block", "src/span/huge.c", "most * HUGE_PAGES)", "64 * most * HUGE_PAGES)", ["span/huge"]),
     ("huge: the touch is not ours", "src/span/huge.c", "    *(volatile char *)address_of(page) = 0;\n", "    (void)page;\n", ["span/huge"]),
+    ("harden: wide slots lie in order", "src/core/harden.c", "draw(q) % WIDE_CHOICE", "draw(q) % 1", ["core/harden"]),
     ("wide: a slot is freed by a plain store", "src/core/free.c",
      "!atomic_cas_acquire(&s->states[slot], SLOT_LIVE, SLOT_KEPT)",
      "!byte_is(&s->states[slot], SLOT_LIVE) || (atomic_store_release(&s->states[slot], SLOT_KEPT), false)", ["core/free", "model"]),

@@ -49,6 +49,32 @@ static void fast_level(void *arg)
     REQUIRE(state_of(p) == SLOT_FREE && cache_check(life_cache()) == 0);
 }
 
+/* How many of some blocks lie right behind the one before. */
+static int count_neighbours(size_t n)
+{
+    enum { BLOCKS = 64 };
+    int neighbours = 0;
+    char *before = malloc_fast(n);
+    size_t size = core_usable(before, "x");
+    for (int i = 0; i < BLOCKS; i++) {
+        char *p = malloc_fast(n);
+        REQUIRE(p != NULL && core_usable(p, "x") == size);
+        neighbours += p == before + size;
+        before = p;
+    }
+    return neighbours;
+}
+
+/* One in eight or so would be by chance. */
+static void random_places(void *arg)
+{
+    (void)arg;
+    start(HARDEN_FAST);
+    REQUIRE(count_neighbours(16) < 40);
+    REQUIRE(count_neighbours(3000) < 40);
+    REQUIRE(cache_check(life_cache()) == 0);
+}
+
 static void full_level(void *arg)
 {
     (void)arg;
@@ -115,6 +141,7 @@ static void test_fast(void **state)
 {
     (void)state;
     require_in_child(fast_level, NULL);
+    require_in_child(random_places, NULL);
 }
 
 static void test_full(void **state)

@@ -410,13 +410,13 @@ static void take_wide_slots(void *arg)
     for (int i = 0; i < WIDE_SLOTS; i++) {
         REQUIRE(visit(WIDE).n[SLAB_FULL] == 0);
         is_zero = false;
-        p[i] = shelf_take_slot(WIDE, &is_zero);
+        p[i] = shelf_take_slot(WIDE, 0, &is_zero);
         REQUIRE(p[i] == p[0] + (size_t)i * size_classes[WIDE].size && is_zero);
         const struct slab *s = slab_of((uintptr_t)p[i]);
         REQUIRE(s->states[i] == SLOT_LIVE && s->opened == i + 1 && slab_check(s) == 0);
     }
     REQUIRE(visit(WIDE).n[SLAB_FULL] == 1 && visit(WIDE).n[SLAB_READY] == 0);
-    p[WIDE_SLOTS] = shelf_take_slot(WIDE, &is_zero);
+    p[WIDE_SLOTS] = shelf_take_slot(WIDE, 0, &is_zero);
     struct slab *s = slab_of((uintptr_t)p[0]);
     REQUIRE(slab_of((uintptr_t)p[WIDE_SLOTS]) != s && shelf_check(WIDE) == 0);
     give_slot(p[WIDE_SLOTS], WIDE_SLOTS); /* its slab is gone */
@@ -426,8 +426,8 @@ static void take_wide_slots(void *arg)
     REQUIRE(s->place == SLAB_READY && s->stamp_ms == (uint32_t)fake.now_ms);
     give_slot(p[2], 0); /* nothing that a purge would want to know */
     is_zero = true;
-    REQUIRE(shelf_take_slot(WIDE, &is_zero) == p[2] && !is_zero);
-    REQUIRE(shelf_take_slot(WIDE, &is_zero) == p[5] && s->place == SLAB_FULL);
+    REQUIRE(shelf_take_slot(WIDE, 0, &is_zero) == p[2] && !is_zero);
+    REQUIRE(shelf_take_slot(WIDE, 0, &is_zero) == p[5] && s->place == SLAB_FULL);
     size_t told = 0;
     for (int i = 0; i < WIDE_SLOTS; i++)
         told += shelf_give_slot(s, (size_t)i) != 0;
@@ -435,9 +435,30 @@ static void take_wide_slots(void *arg)
     REQUIRE(told == 5); /* ready, then each quarter, then retired */
 }
 
+/* Free slots are passed over while there are others in their group; the last one leaves a full slab. */
+static void pass_over_wide_slots(void *arg)
+{
+    (void)arg;
+    open_heap();
+    size_t size = size_classes[WIDE].size;
+    bool is_zero;
+    char *third = shelf_take_slot(WIDE, 2, &is_zero);
+    const struct slab *s = slab_of((uintptr_t)third);
+    REQUIRE((uintptr_t)third == s->base + 2 * size && is_zero && s->opened == 3);
+    REQUIRE(shelf_take_slot(WIDE, 2, &is_zero) == third + size);
+    REQUIRE(shelf_take_slot(WIDE, 0, &is_zero) == third - 2 * size && !is_zero);
+    REQUIRE(slab_check(s) == 0 && shelf_check(WIDE) == 0);
+    for (int i = 3; i < WIDE_SLOTS; i++) {
+        REQUIRE(s->place == SLAB_READY);
+        REQUIRE(slab_of((uintptr_t)shelf_take_slot(WIDE, WIDE_SLOTS, &is_zero)) == s);
+    }
+    REQUIRE(s->place == SLAB_FULL && shelf_check(WIDE) == 0 && slab_check(s) == 0);
+}
+
 static void test_wide_slots(void **state)
 {
     (void)state;
+    require_in_child(pass_over_wide_slots, NULL);
     require_in_child(take_wide_slots, NULL);
 }
 
@@ -449,11 +470,12 @@ static void choose_among_wide(void *arg)
     char *p[2 * WIDE_SLOTS];
     bool is_zero;
     for (int i = 0; i < 2 * WIDE_SLOTS; i++)
-        p[i] = shelf_take_slot(WIDE, &is_zero);
+        p[i] = shelf_take_slot(WIDE, 0, &is_zero);
     give_slot(p[20], 1);
     give_slot(p[3], 1);
     REQUIRE(p[3] < p[20]);
-    REQUIRE(shelf_take_slot(WIDE, &is_zero) == p[3] && shelf_take_slot(WIDE, &is_zero) == p[20]);
+    REQUIRE(shelf_take_slot(WIDE, 0, &is_zero) == p[3] &&
+            shelf_take_slot(WIDE, 0, &is_zero) == p[20]);
     give_slot(p[3], 1);
     struct slab *held[2];
     struct shelf_pass pass = {.number = 1, .now_ms = (uint32_t)fake.now_ms + 1000, .age_ms = 200};
@@ -462,13 +484,13 @@ static void choose_among_wide(void *arg)
     REQUIRE(slab_collect_purge(held[0], ranges, SLAB_PAGES_MAX) == 1 && ranges[0].start == p[3]);
     for (int i = 4; i < WIDE_SLOTS; i++)
         give_slot(p[i], 0);
-    char *other = shelf_take_slot(WIDE, &is_zero);
+    char *other = shelf_take_slot(WIDE, 0, &is_zero);
     REQUIRE(slab_of((uintptr_t)other) != held[0] && held[0]->place == SLAB_HELD);
     shelf_put_back(held, 1);
     REQUIRE(held[0]->place == SLAB_READY && shelf_check(WIDE) == 0);
     is_zero = false;
-    REQUIRE(shelf_take_slot(WIDE, &is_zero) == p[3] && is_zero); /* purged, so zero */
-    REQUIRE(shelf_take_slot(WIDE, &is_zero) == p[4] && !is_zero);
+    REQUIRE(shelf_take_slot(WIDE, 0, &is_zero) == p[3] && is_zero); /* purged, so zero */
+    REQUIRE(shelf_take_slot(WIDE, 0, &is_zero) == p[4] && !is_zero);
     REQUIRE(slab_check(held[0]) == 0);
 }
 
@@ -484,13 +506,13 @@ static void refuse_wide_slots(void *arg)
     open_heap();
     bool is_zero;
     size_t n = 0;
-    void *last = shelf_take_slot(WIDE, &is_zero);
+    void *last = shelf_take_slot(WIDE, 0, &is_zero);
     fake.refuse |= ENTRY_BIT(ENTRY_PAGES_MAP);
-    for (void *p; (p = shelf_take_slot(WIDE, &is_zero)) != NULL; n++)
+    for (void *p; (p = shelf_take_slot(WIDE, 0, &is_zero)) != NULL; n++)
         last = p;
-    REQUIRE(n > 10 && shelf_take_slot(WIDE, &is_zero) == NULL && shelf_check(WIDE) == 0);
+    REQUIRE(n > 10 && shelf_take_slot(WIDE, 0, &is_zero) == NULL && shelf_check(WIDE) == 0);
     give_slot(last, 1);
-    REQUIRE(shelf_take_slot(WIDE, &is_zero) == last);
+    REQUIRE(shelf_take_slot(WIDE, 0, &is_zero) == last);
 }
 
 static void test_wide_without_memory(void **state)
