@@ -47,7 +47,7 @@ static bool fills_slabs(size_t unit)
         seen++;
         offered += offered_bytes(s) / class_units(s->class_index);
     }
-    return offered >= LOOK_BACK_UNITS * UNIT_BYTES / 4 * 3;
+    return offered >= (size_t)LOOK_BACK_UNITS * UNIT_BYTES / 4 * 3;
 }
 
 static void consider_huge(const struct slab *s)

@@ -60,9 +60,10 @@ static void run_realloc(bool own_way)
     const double started = lab_now();
     char *growing = NULL;
     for (size_t bytes = 65536; bytes <= 64 * mebibyte; bytes += 65536) {
-        growing = realloc(growing, bytes);
-        if (growing == NULL)
+        char *grown = realloc(growing, bytes);
+        if (grown == NULL)
             break;
+        growing = grown;
         growing[bytes - 1] = 1;
     }
     demo_figure("to 64 MiB in steps of 64 KiB", "ms", 1e3 * (lab_now() - started));
