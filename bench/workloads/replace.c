@@ -4,55 +4,50 @@
 
 enum { SLOTS = 10000, WORKERS = 4, SLOTS_EACH = 5000 };
 
-static struct outcome replace_in_slots(unsigned n_replacements, size_t lowest, size_t highest)
-{
-    static struct block *slots[SLOTS];
-    struct outcome outcome = {0};
-    struct random random = {3};
-
-    for (unsigned i = 0; i < n_replacements; i++) {
-        uint64_t drawn = random_next(&random);
-        struct block **slot = &slots[pick_below(drawn, SLOTS)];
-        block_drop(&outcome.tally, *slot);
-        *slot = block_new(&outcome.tally, pick_size(drawn, lowest, highest), drawn);
-    }
-    for (unsigned i = 0; i < SLOTS; i++) {
-        block_drop(&outcome.tally, slots[i]);
-    }
-    return outcome;
-}
-
-struct outcome replace_small_run(double scale)
-{
-    return replace_in_slots(scaled(22000000, scale), 16, 128);
-}
-
-struct outcome replace_wide_run(double scale)
-{
-    return replace_in_slots(scaled(16000000, scale), 16, 1024);
-}
-
 struct replacer {
-    struct block *slots[SLOTS_EACH];
+    struct block *slots[SLOTS];
+    unsigned n_slots; /* of them in use */
+    unsigned n_replacements;
+    size_t lowest, highest;
     struct tally tally;
     struct random random;
-    unsigned n_replacements;
 };
 
-static void *replace_own(void *arg)
+static void *replace_in_slots(void *arg)
 {
     struct replacer *replacer = arg;
 
     for (unsigned i = 0; i < replacer->n_replacements; i++) {
         uint64_t drawn = random_next(&replacer->random);
-        struct block **slot = &replacer->slots[pick_below(drawn, SLOTS_EACH)];
+        struct block **slot = &replacer->slots[pick_below(drawn, replacer->n_slots)];
         block_drop(&replacer->tally, *slot);
-        *slot = block_new(&replacer->tally, pick_size(drawn, 16, 2000), drawn);
+        size_t size = pick_size(drawn, replacer->lowest, replacer->highest);
+        *slot = block_new(&replacer->tally, size, drawn);
     }
-    for (unsigned i = 0; i < SLOTS_EACH; i++) {
+    for (unsigned i = 0; i < replacer->n_slots; i++) {
         block_drop(&replacer->tally, replacer->slots[i]);
     }
     return NULL;
+}
+
+static struct outcome replace_alone(unsigned n_replacements, size_t highest)
+{
+    static struct replacer replacer = {.n_slots = SLOTS, .lowest = 16, .random = {3}};
+
+    replacer.n_replacements = n_replacements;
+    replacer.highest = highest;
+    replace_in_slots(&replacer);
+    return (struct outcome){.tally = replacer.tally};
+}
+
+struct outcome replace_small_run(double scale)
+{
+    return replace_alone(scaled(22000000, scale), 128);
+}
+
+struct outcome replace_wide_run(double scale)
+{
+    return replace_alone(scaled(16000000, scale), 1024);
 }
 
 /* Threads that have nothing to do with each other: what one frees, the allocator may still give to another. */
@@ -62,10 +57,13 @@ struct outcome replace_threads_run(double scale)
     struct outcome outcome = {0};
 
     for (unsigned i = 0; i < WORKERS; i++) {
-        replacers[i].random.state = 30 + i;
-        replacers[i].n_replacements = scaled(2000000, scale);
+        replacers[i] = (struct replacer){.n_slots = SLOTS_EACH,
+                                         .n_replacements = scaled(2000000, scale),
+                                         .lowest = 16,
+                                         .highest = 2000,
+                                         .random = {30 + i}};
     }
-    threads_run(WORKERS, replace_own, replacers, sizeof *replacers);
+    threads_run(WORKERS, replace_in_slots, replacers, sizeof *replacers);
     for (unsigned i = 0; i < WORKERS; i++) {
         tally_add(&outcome.tally, &replacers[i].tally);
     }
