@@ -60,21 +60,16 @@ static void ask_for(size_t first, size_t end)
     atomic_store_relaxed(&some_were_huge, true);
 }
 
-struct chunks {
-    size_t first;
-    size_t pages;
-};
-
 /* Those that begin in [start, end) and are worth their price, `most` of them at most. */
-static struct chunks choose(size_t start, size_t end, size_t most, bool with_rest)
+static struct part choose(size_t start, size_t end, size_t most, bool with_rest)
 {
     size_t first = align_up(start, HUGE_PAGES);
     size_t stop = align_up(end, HUGE_PAGES);
     if (stop > end && !(with_rest && is_fresh(end, stop)))
         stop -= HUGE_PAGES;
     if (first >= stop || !huge_price_affords((stop - first) / HUGE_PAGES))
-        return (struct chunks){first, 0};
-    return (struct chunks){first, min_size(stop - first, most * HUGE_PAGES)};
+        return (struct part){first, 0};
+    return (struct part){first, min_size(stop - first, most * HUGE_PAGES)};
 }
 
 /* A store, as a read would bring the zero page; and without the lock, as it may take milliseconds. */
@@ -97,7 +92,7 @@ void huge_ask(uintptr_t start, size_t bytes, bool with_rest)
     size_t end = at + pages_for(bytes);
     for (size_t most = 1; at < end; most = min_size(2 * most, UNSEEN_MOST)) {
         lock_take(&span.lock);
-        struct chunks asked = choose(at, end, most, with_rest);
+        struct part asked = choose(at, end, most, with_rest);
         if (asked.pages > 0)
             ask_for(asked.first, asked.first + asked.pages);
         lock_drop(&span.lock);

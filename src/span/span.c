@@ -374,10 +374,6 @@ static bool is_old(const struct run *r, uint64_t now_ms, uint64_t age_ms)
     return r != NULL && r->stamp_ms + age_ms <= now_ms;
 }
 
-struct part {
-    size_t first, pages;
-};
-
 static void hold(struct run *to, struct run *r, struct part part)
 {
     *to = (struct run){.first = part.first, .pages = part.pages};

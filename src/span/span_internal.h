@@ -33,6 +33,11 @@ struct span_state {
     enum pages_reason why; /* whom fresh pages are mapped for now */
 };
 
+/* Pages of a run. */
+struct part {
+    size_t first, pages;
+};
+
 /* A ring: the k-th run ever released is at k % RELEASED_MAX, and not filed yet if filed <= k < added. */
 struct released {
     struct released_run {
