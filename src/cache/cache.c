@@ -18,19 +18,36 @@ static struct cache *find_unused_locked(void)
     return c;
 }
 
+/* A thread that is alone needs no shelves but the common ones. */
+static void give_shelves_locked(struct cache *cache)
+{
+    struct cache *other = cache->next;
+    if (other == NULL)
+        return;
+    if (other->shelf == COMMON_SHELF && shelf_open(1))
+        atomic_store_release(&other->shelf, (uint8_t)1);
+    uint8_t number = (uint8_t)(other->shelf % OWN_SHELVES + 1);
+    cache->shelf = shelf_open(number) ? number : other->shelf;
+}
+
+static struct cache *create_locked(void)
+{
+    struct cache *cache = records_take(sizeof *cache);
+    if (cache == NULL)
+        return NULL;
+    cache->is_owned = true;
+    cache->next = all_caches.first;
+    give_shelves_locked(cache);
+    atomic_store_release(&all_caches.first, cache);
+    return cache;
+}
+
 struct cache *cache_acquire(void)
 {
     lock_take(&all_caches.lock);
     struct cache *cache = find_unused_locked();
-    if (cache == NULL) {
-        cache = records_take(sizeof *cache);
-        if (cache != NULL) {
-            cache->number =
-                (uint8_t)(all_caches.first == NULL ? 1 : all_caches.first->number % 255 + 1);
-            cache->next = all_caches.first;
-            atomic_store_release(&all_caches.first, cache);
-        }
-    }
+    if (cache == NULL)
+        cache = create_locked();
     if (cache != NULL)
         cache->in_use = true;
     lock_drop(&all_caches.lock);

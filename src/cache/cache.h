@@ -52,9 +52,10 @@ struct cache {
     struct cache *next;            /* in the list of all caches, which only grows */
     struct quarantine *quarantine; /* core/harden.h; null until something is held back */
     uint32_t until_sample;         /* core/sample.h; 0: not chosen yet */
-    uint8_t number;                /* tells the lessee of a slab, mostly: 255 numbers go round */
-    bool in_use;                   /* by a living thread */
-    uint32_t thread;               /* the system's number of that thread; for statistics */
+    bool is_owned;                 /* not one of the three below */
+    uint8_t shelf;   /* slab/shelf.h: number of the thread's shelves; may change at any time */
+    bool in_use;     /* by a living thread */
+    uint32_t thread; /* the system's number of that thread; for statistics */
 };
 
 /* All caches ever made, in use or waiting for a thread. Who only looks may follow `next` without the
@@ -66,7 +67,7 @@ struct cache_list {
 extern struct cache_list all_caches HIDDEN;
 
 /* The calling thread's cache: its own, or one of these three, whose masks are empty for ever
- * and whose number is 0. */
+ * and which is_owned tells from the others. */
 extern THREAD_LOCAL struct cache *my_cache HIDDEN;
 extern const struct cache no_cache_zeros HIDDEN;
 /* The thread has none yet. Read-only: a first request brings no page of memory in to find it empty. */
@@ -89,6 +90,12 @@ static ALWAYS_INLINE void *bin_take(struct bin *bin)
     bin->mask = mask & (mask - 1);
     atomic_store_relaxed(&bin->states[slot], SLOT_LIVE);
     return (void *)(bin->base + bin->size * slot);
+}
+
+/* Its thread reads what another one may just write that opened these shelves. */
+static inline uint8_t cache_shelf(const struct cache *cache)
+{
+    return atomic_load_acquire(&cache->shelf);
 }
 
 /* Fills the mask of the narrow class c. False if out of memory, or if `cache` is one of the three above. */

@@ -11,7 +11,7 @@
 void *keep_take_from_shelf(struct cache *cache, unsigned c)
 {
     bool is_zero = false;
-    void *p = cache->number != 0 ? shelf_take_slot(c, 0, &is_zero) : NULL;
+    void *p = cache->is_owned ? shelf_take_slot(c, cache_shelf(cache), 0, &is_zero) : NULL;
     if (p != NULL)
         cache->bins[c].is_zero = is_zero;
     return p;
@@ -33,7 +33,7 @@ static NOINLINE size_t push_out(struct bin *bin, void *p)
 
 size_t keep_put(struct cache *cache, struct slab *s, void *p)
 {
-    if (UNLIKELY(cache->number == 0))
+    if (UNLIKELY(!cache->is_owned))
         return give(s, (uintptr_t)p);
     struct bin *bin = &cache->bins[s->class_index];
     if (bin->n_kept == KEPT_MAX)

@@ -147,12 +147,12 @@ static bool take_first_mask(struct bin *bin)
     return mask != 0 && offer_mask(bin, group, mask, false);
 }
 
-static bool lease_another(struct bin *bin, unsigned c, uint8_t lessee)
+static bool lease_another(struct bin *bin, unsigned c, uint8_t own)
 {
     if (bin->slab != NULL)
         shelf_return(bin->slab);
     bin->stop = 0;
-    bin->slab = shelf_lease(c, lessee);
+    bin->slab = shelf_lease(c, own);
     bin->size = size_classes[c].size;
     bin->window = ~(uint64_t)0 >> (GROUP_SLOTS - class_batch(c));
     return bin->slab != NULL;
@@ -161,11 +161,11 @@ static bool lease_another(struct bin *bin, unsigned c, uint8_t lessee)
 NOINLINE bool cache_refill_slow(struct cache *cache, unsigned c)
 {
     struct bin *bin = &cache->bins[c];
-    if (cache->number == 0)
+    if (!cache->is_owned)
         return false;
     if (bin->slab != NULL && take_next_mask(bin))
         return true;
-    while (lease_another(bin, c, cache->number)) {
+    while (lease_another(bin, c, cache_shelf(cache))) {
         if (take_first_mask(bin))
             return true;
     }

@@ -24,7 +24,7 @@ bool events_close_fast_paths(void)
     if (fast_paths_are_closed)
         return true;
     cache_visit(note_in_use, &in_use);
-    bool mine = my_cache->number != 0;
+    bool mine = my_cache->is_owned;
     if (in_use > mine)
         return false;
     if (mine)

@@ -146,7 +146,7 @@ static void *take_random(struct bin *bin, struct quarantine *q)
 static void *take_wide(unsigned c, struct quarantine *q)
 {
     bool is_zero;
-    return shelf_take_slot(c, q != NULL ? (unsigned)(draw(q) % WIDE_CHOICE) : 0, &is_zero);
+    return shelf_take_slot(c, 0, q != NULL ? (unsigned)(draw(q) % WIDE_CHOICE) : 0, &is_zero);
 }
 
 static void *take_slot(unsigned c)

@@ -52,7 +52,7 @@ static void watch_thread_end(struct cache *cache)
 struct cache *life_cache(void)
 {
     struct cache *cache = my_cache;
-    if (LIKELY(cache->number != 0))
+    if (LIKELY(cache->is_owned))
         return cache;
     if (cache != &no_cache)
         return cache == &hard_cache ? own_cache : NULL;

@@ -114,7 +114,7 @@ static COLD void *malloc_sampled(size_t n)
     struct cache *cache = my_cache;
     struct bin *bin = bin_for(cache, n);
     bool is_wide = n > NARROW_MAX;
-    if (cache->number != 0 && (is_wide ? sample_count_one(cache) : sample_is_due(cache))) {
+    if (cache->is_owned && (is_wide ? sample_count_one(cache) : sample_is_due(cache))) {
         void *p = sample_alloc(n, slot_align(n), true);
         if (p != NULL)
             return p;

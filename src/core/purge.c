@@ -108,7 +108,7 @@ static size_t purge_pass(uint64_t age_ms, size_t *noted)
     atomic_store_relaxed(&purge.near_limit, near_limit);
     if (near_limit != 0)
         age_ms = 0;
-    uint32_t number = atomic_add_relaxed(&purge.passes, 1) + 1;
+    uint16_t number = (uint16_t)(atomic_add_relaxed(&purge.passes, 1) + 1);
     struct shelf_pass pass = {
         .number = number == 0 ? 1 : number, .now_ms = (uint32_t)now, .age_ms = (uint32_t)age_ms};
     atomic_store_relaxed(&purge.last_pass_ms, now);

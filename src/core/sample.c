@@ -19,7 +19,7 @@ void sample_begin(uint32_t every)
     fence_begin();
     if (every != 0 && life_cache() != NULL)
         fence_keep_callers();
-    if (every != 0 && my_cache->number != 0)
+    if (every != 0 && my_cache->is_owned)
         cache_return_leases(my_cache);
 }
 

@@ -179,19 +179,16 @@ bool view_slab(const struct view *v, size_t page, union slab_copy *copy)
 }
 
 /* The bin of class c that leases the slab at `base`. */
-static bool find_bin(const struct view *v, unsigned c, uintptr_t base, uint8_t lessee,
-                     struct bin *bin)
+static bool find_bin(const struct view *v, unsigned c, uintptr_t base, struct bin *bin)
 {
     enum { MOST_CACHES = 1 << 20 }; /* a list of another process may have no end */
     struct cache *cache = v->caches;
     for (int i = 0; cache != NULL && i < MOST_CACHES; i++) {
         struct cache *next = NULL;
-        uint8_t number = 0;
         if (!view_read(v, (void *)&next, (const void *)&cache->next, sizeof next) ||
-            !view_read(v, &number, &cache->number, sizeof number))
+            !view_read(v, bin, &cache->bins[c], sizeof *bin))
             return false;
-        if (number == lessee && view_read(v, bin, &cache->bins[c], sizeof *bin) &&
-            bin->base - base < (uintptr_t)SLAB_UNITS_MAX * UNIT_BYTES)
+        if (bin->mask != 0 && bin->base - base < UNIT_BYTES)
             return true;
         cache = next;
     }
@@ -201,8 +198,7 @@ static bool find_bin(const struct view *v, unsigned c, uintptr_t base, uint8_t l
 uint64_t view_mask(const struct view *v, const struct slab *copy, unsigned *group)
 {
     struct bin bin;
-    if (copy->place != SLAB_LEASED ||
-        !find_bin(v, copy->class_index, copy->base, copy->lessee, &bin) ||
+    if (copy->place != SLAB_LEASED || !find_bin(v, copy->class_index, copy->base, &bin) ||
         bin.group * GROUP_SLOTS >= copy->slots)
         return 0;
     *group = bin.group;

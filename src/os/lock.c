@@ -12,7 +12,7 @@ const unsigned char *lock_helper_stack;
 
 void lock_init(struct lock *l, enum lock_rank rank)
 {
-    *l = (struct lock){.rank = (uint16_t)rank};
+    *l = (struct lock){.rank = (int16_t)rank};
 }
 
 /* Waits as in Drepper's mutex 2 ("Futexes Are Tricky", 2011). Who has waited takes the lock as awaited: others may wait. */

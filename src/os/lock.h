@@ -10,20 +10,20 @@
 #include "base/atomics.h"
 
 enum lock_rank {
-    RANK_PURGE = 1, /* one step of a purge pass at a time */
-    RANK_SHARED,    /* the cache that late threads share */
-    RANK_CACHES,    /* the list of all caches */
-    RANK_SHELF,     /* one size class's shelf */
-    RANK_SPAN,      /* all runs of the window */
-    RANK_TABLE,     /* growing an area, small records */
-    RANK_FENCE,     /* records of guarded blocks */
-    RANK_REPORT,    /* one report at a time */
+    RANK_PURGE = -3, /* one step of a purge pass at a time */
+    RANK_SHARED,     /* the cache that late threads share */
+    RANK_CACHES,     /* the list of all caches */
+    RANK_SHELF, /* a size class's shelf; 0, as there are many: memory that nobody touched is locks of this rank */
+    RANK_SPAN,   /* all runs of the window */
+    RANK_TABLE,  /* growing an area, small records */
+    RANK_FENCE,  /* records of guarded blocks */
+    RANK_REPORT, /* one report at a time */
     RANK_LIMIT,
 };
 
 struct lock {
-    uint32_t word; /* 0 free; else the holder's name, plus LOCK_AWAITED if somebody may wait */
-    uint16_t rank;
+    uint32_t word;   /* 0 free; else the holder's name, plus LOCK_AWAITED if somebody may wait */
+    int16_t rank;    /* enum lock_rank */
     uint8_t at_fork; /* enum lock_at_fork */
 };
 
@@ -39,6 +39,8 @@ enum lock_at_fork {
 extern THREAD_LOCAL uint32_t lock_anchor HIDDEN;
 extern const unsigned char *lock_helper_stack HIDDEN;
 enum { LOCK_HELPER_NAME = 2, HELPER_STACK_BYTES = 48 << 10 };
+
+_Static_assert(RANK_SHELF == 0, "shelves are never initialised");
 
 #define LOCK_INIT(lock_rank_)                                                                      \
     {                                                                                              \

@@ -1,5 +1,6 @@
 #include "slab/shelf.h"
 
+#include "area/records.h"
 #include "os/lock.h"
 
 struct list {
@@ -13,30 +14,77 @@ struct shelf {
     struct slab *retired; /* records, linked by next */
 } LINE_ALIGNED;
 
-static struct shelf shelves[CLASS_COUNT] = {
-    [0 ... CLASS_COUNT - 1] = {.lock = LOCK_INIT(RANK_SHELF)},
-};
-
 enum {
-    SWEEP_SLABS = 4,     /* full slabs recounted before a class takes more memory */
-    LOOK_FOR_OWN = 8,    /* ready slabs looked at for one that the lessee had before */
-    LOOK_FOR_LOWEST = 8, /* and, if wide, for the lowest */
+    SWEEP_SLABS = 4,  /* full slabs of a shelf recounted at once */
+    LOOK_AT_WIDE = 8, /* ready slabs, for the best to take a slot of */
     READY_AT_MOST = 64,
     READY_SHARE = 16,
-    EVENT_SHARE = 4, /* a ready slab has an event each time a quarter of it was freed */
+    EVENT_SHARE =
+        4, /* a ready slab of a common shelf has an event each time a quarter of it was freed */
 };
+
+static struct shelf common_shelves[CLASS_COUNT];
+static struct shelf *shelves[1 + OWN_SHELVES] = {common_shelves}; /* null: not open */
+
+static struct shelf *common_shelf(unsigned c)
+{
+    return &common_shelves[c];
+}
+
+static struct shelf *shelf_of(const struct slab *s)
+{
+    return &shelves[atomic_load_acquire(&s->shelf)][s->class_index];
+}
+
+/* Who has the lock may change the slab's shelf. */
+static struct shelf *lock_shelf_of(const struct slab *s)
+{
+    for (;;) {
+        struct shelf *shelf = shelf_of(s);
+        lock_take(&shelf->lock);
+        if (LIKELY(shelf_of(s) == shelf))
+            return shelf;
+        lock_drop(&shelf->lock);
+    }
+}
+
+/* The i-th shelf of class c, or of all; null: no more are open. */
+static struct shelf *class_shelf(unsigned c, unsigned i)
+{
+    struct shelf *row = i <= OWN_SHELVES ? atomic_load_acquire(&shelves[i]) : NULL;
+    return row != NULL ? &row[c] : NULL;
+}
+
+static struct shelf *any_shelf(unsigned i)
+{
+    return class_shelf(i % CLASS_COUNT, i / CLASS_COUNT);
+}
+
+/* Zeroes are shelves with nothing on them, their locks free and of RANK_SHELF. */
+bool shelf_open(uint8_t number)
+{
+    if (shelves[number] == NULL)
+        atomic_store_release(&shelves[number], (struct shelf *)records_take(sizeof common_shelves));
+    return shelves[number] != NULL;
+}
+
+/* `first` is looked at without the lock, to see whether it pays to take it. */
+static bool is_empty(const struct list *l)
+{
+    return atomic_load_relaxed(&l->first) == NULL;
+}
 
 static void list_append(struct list *l, struct slab *s)
 {
     s->previous = l->last;
     s->next = NULL;
-    *(l->last != NULL ? &l->last->next : &l->first) = s;
+    atomic_store_relaxed(l->last != NULL ? &l->last->next : &l->first, s);
     l->last = s;
 }
 
 static void list_remove(struct list *l, struct slab *s)
 {
-    *(s->previous != NULL ? &s->previous->next : &l->first) = s->next;
+    atomic_store_relaxed(s->previous != NULL ? &s->previous->next : &l->first, s->next);
     *(s->next != NULL ? &s->next->previous : &l->last) = s->previous;
 }
 
@@ -53,11 +101,23 @@ static bool stays_empty(const struct shelf *shelf, const struct slab *s)
     return s->place != SLAB_HELD && shelf->ready.first == NULL && class_units(s->class_index) == 1;
 }
 
-static void add_ready_locked(struct shelf *shelf, struct slab *s, unsigned live)
+/* Free slots from which on a slab is on the common shelf. */
+static unsigned common_at(const struct slab *s)
+{
+    return (s->slots + 1U) / 2;
+}
+
+static unsigned frees_to_event(const struct slab *s, unsigned free_slots)
 {
     unsigned share = (unsigned)max_size(s->slots / EVENT_SHARE, 1);
+    return s->shelf == COMMON_SHELF ? (unsigned)min_size(s->slots - free_slots, share)
+                                    : common_at(s) - free_slots;
+}
+
+static void add_ready_locked(struct shelf *shelf, struct slab *s, unsigned free_slots)
+{
     s->place = SLAB_READY;
-    atomic_store_relaxed(&s->till, (int32_t)min_size(live, share) - 1);
+    atomic_store_relaxed(&s->till, (int32_t)frees_to_event(s, free_slots) - 1);
     list_append(&shelf->ready, s);
 }
 
@@ -78,7 +138,7 @@ static size_t file_counted_locked(struct shelf *shelf, struct slab *s, unsigned 
         list_append(&shelf->full, s);
         return free_bytes;
     }
-    add_ready_locked(shelf, s, s->slots - free_slots);
+    add_ready_locked(shelf, s, free_slots);
     return free_bytes;
 }
 
@@ -95,100 +155,160 @@ static size_t file_ready_locked(struct shelf *shelf, struct slab *s)
 }
 
 /* The same for a slab that was leased or full: it is young. A full one gets its stamp when it becomes ready. */
-static size_t file_young_locked(struct shelf *shelf, struct slab *s)
+static size_t file_young_locked(struct shelf *shelf, struct slab *s, unsigned free_slots)
 {
-    size_t free_bytes = file_locked(shelf, s);
+    size_t free_bytes = file_counted_locked(shelf, s, free_slots);
     if (s->place == SLAB_READY)
         s->stamp_ms = (uint32_t)os->now_ms();
     return free_bytes;
 }
 
-/* Frees may have been miscounted by racing threads: look again at those who have waited longest. */
-static void sweep_full_locked(struct shelf *shelf)
+/* Files a slab that is on no list; or if it has common_at() free slots, it leaves for the common shelf and their count is
+ * returned. Until enter_common it is as leased, by nobody. */
+static unsigned file_or_leave_locked(struct shelf *own, struct slab *s)
 {
-    for (int i = 0; i < SWEEP_SLABS && shelf->full.first != NULL; i++) {
-        struct slab *s = shelf->full.first;
-        list_remove(&shelf->full, s);
-        file_young_locked(shelf, s);
+    unsigned free_slots = slab_count_free(s);
+    if (s->shelf == COMMON_SHELF || free_slots < common_at(s)) {
+        file_young_locked(own, s, free_slots);
+        return 0;
     }
+    s->place = SLAB_LEASED;
+    atomic_store_release(&s->shelf, (uint8_t)COMMON_SHELF);
+    return free_slots;
 }
 
-/* The slab that has waited longest, as the most frees have gathered in it. But one among the first few that this lessee
- * had before goes first: its dirty lines need not travel. */
-static struct slab *choose_ready_locked(const struct shelf *shelf, uint8_t lessee)
+static NOINLINE size_t enter_common(struct slab *s, unsigned free_slots)
 {
-    struct slab *s = shelf->ready.first;
-    for (int i = 0; i < LOOK_FOR_OWN && s != NULL; i++, s = s->next) {
-        if (s->lessee == lessee)
-            return s;
-    }
-    return shelf->ready.first;
+    struct shelf *common = common_shelf(s->class_index);
+    lock_take(&common->lock);
+    size_t free_bytes = file_young_locked(common, s, free_slots);
+    lock_drop(&common->lock);
+    return free_bytes;
 }
 
-static struct slab *take_ready_locked(struct shelf *shelf, uint8_t lessee)
+static void recount_first_full(struct shelf *shelf)
 {
-    if (shelf->ready.first == NULL)
-        sweep_full_locked(shelf);
-    struct slab *s = choose_ready_locked(shelf, lessee);
-    if (s != NULL)
-        list_remove(&shelf->ready, s);
-    return s;
-}
-
-static struct slab *create_locked(struct shelf *shelf, unsigned c)
-{
-    struct slab *record = shelf->retired;
-    struct slab *s = slab_create(c, record);
-    if (s != NULL && s == record)
-        shelf->retired = record->next;
-    return s;
-}
-
-struct slab *shelf_lease(unsigned c, uint8_t lessee)
-{
-    struct shelf *shelf = &shelves[c];
+    unsigned leaves = 0;
     lock_take(&shelf->lock);
-    struct slab *s = take_ready_locked(shelf, lessee);
-    if (s == NULL)
-        s = create_locked(shelf, c);
+    struct slab *s = shelf->full.first;
     if (s != NULL) {
-        s->place = SLAB_LEASED;
-        s->lessee = lessee;
-        atomic_store_relaxed(&s->till, LEASE_TILL);
+        list_remove(&shelf->full, s);
+        leaves = file_or_leave_locked(shelf, s);
     }
     lock_drop(&shelf->lock);
+    if (leaves > 0)
+        enter_common(s, leaves);
+}
+
+/* Frees may have been miscounted by racing threads: look again at those who have waited longest. */
+static void sweep_full(struct shelf *shelf)
+{
+    for (int i = 0; i < SWEEP_SLABS && !is_empty(&shelf->full); i++)
+        recount_first_full(shelf);
+}
+
+/* The slab that has waited longest, as the most frees have gathered in it. */
+static struct slab *take_ready_locked(struct shelf *shelf, uint8_t own)
+{
+    struct slab *s = shelf->ready.first;
+    if (s == NULL)
+        return NULL;
+    list_remove(&shelf->ready, s);
+    s->place = SLAB_LEASED;
+    atomic_store_relaxed(&s->till, LEASE_TILL);
+    atomic_store_release(&s->shelf, own);
     return s;
+}
+
+static NOINLINE struct slab *take_ready(struct shelf *shelf, uint8_t own)
+{
+    if (is_empty(&shelf->ready))
+        return NULL;
+    lock_take(&shelf->lock);
+    struct slab *s = take_ready_locked(shelf, own);
+    lock_drop(&shelf->lock);
+    return s;
+}
+
+static struct slab *create_locked(struct shelf *common, unsigned c)
+{
+    struct slab *record = common->retired;
+    struct slab *s = slab_create(c, record);
+    if (s != NULL && s == record)
+        common->retired = record->next;
+    return s;
+}
+
+static struct slab *take_common_or_create(unsigned c, uint8_t own)
+{
+    struct shelf *common = common_shelf(c);
+    lock_take(&common->lock);
+    struct slab *s = take_ready_locked(common, own);
+    if (s == NULL && (s = create_locked(common, c)) != NULL) {
+        atomic_store_relaxed(&s->till, LEASE_TILL);
+        atomic_store_release(&s->shelf, own);
+    }
+    lock_drop(&common->lock);
+    return s;
+}
+
+/* No memory is left for another slab. */
+static COLD struct slab *take_ready_of_any(unsigned c, uint8_t own)
+{
+    struct slab *s = NULL;
+    struct shelf *shelf;
+    for (unsigned i = 0; s == NULL && (shelf = class_shelf(c, i)) != NULL; i++)
+        s = take_ready(shelf, own);
+    return s;
+}
+
+struct slab *shelf_lease(unsigned c, uint8_t own)
+{
+    struct shelf *shelf = &shelves[own][c];
+    struct slab *s = take_ready(shelf, own);
+    if (s == NULL && is_empty(&common_shelf(c)->ready)) {
+        sweep_full(shelf);
+        s = take_ready(shelf, own);
+    }
+    if (s == NULL)
+        s = take_common_or_create(c, own);
+    return LIKELY(s != NULL) ? s : take_ready_of_any(c, own);
 }
 
 void shelf_return(struct slab *s)
 {
-    struct shelf *shelf = &shelves[s->class_index];
-    lock_take(&shelf->lock);
-    file_young_locked(shelf, s);
-    lock_drop(&shelf->lock);
+    struct shelf *own = shelf_of(s);
+    lock_take(&own->lock);
+    unsigned leaves = file_or_leave_locked(own, s);
+    lock_drop(&own->lock);
+    if (leaves > 0)
+        enter_common(s, leaves);
 }
 
 /* Of the first few slabs the one at the lowest address: so those at high ones run empty, and their memory serves other
- * classes. */
-static struct slab *choose_wide_locked(const struct shelf *shelf)
+ * classes. But one that was made for this thread goes first: the lines around its slots need not travel. */
+static struct slab *choose_wide_locked(const struct shelf *common, uint8_t own)
 {
-    struct slab *lowest = shelf->ready.first;
+    struct slab *best = common->ready.first;
     int i = 0;
-    for (struct slab *s = lowest; s != NULL && i < LOOK_FOR_LOWEST; s = s->next, i++) {
-        if (s->base < lowest->base)
-            lowest = s;
+    for (struct slab *s = best; s != NULL && i < LOOK_AT_WIDE; s = s->next, i++) {
+        bool is_own = s->made_for == own;
+        bool is_best_own = best->made_for == own;
+        if (is_own != is_best_own ? is_own : s->base < best->base)
+            best = s;
     }
-    return lowest;
+    return best;
 }
 
 /* A slab of wide slots with a free one. */
-static struct slab *ready_wide_locked(struct shelf *shelf, unsigned c)
+static struct slab *ready_wide_locked(struct shelf *common, unsigned c, uint8_t own)
 {
-    struct slab *s = choose_wide_locked(shelf);
-    if (s != NULL || (s = create_locked(shelf, c)) == NULL)
+    struct slab *s = choose_wide_locked(common, own);
+    if (s != NULL || (s = create_locked(common, c)) == NULL)
         return s;
+    s->made_for = own;
     s->stamp_ms = (uint32_t)os->now_ms();
-    add_ready_locked(shelf, s, 0);
+    add_ready_locked(common, s, s->slots);
     return s;
 }
 
@@ -211,9 +331,10 @@ static uint64_t without_lowest(uint64_t mask, unsigned n)
     return mask;
 }
 
-static void *take_slot_locked(struct shelf *shelf, unsigned c, unsigned pass_over, bool *is_zero)
+static void *take_slot_locked(struct shelf *common, unsigned c, uint8_t own, unsigned pass_over,
+                              bool *is_zero)
 {
-    struct slab *s = ready_wide_locked(shelf, c);
+    struct slab *s = ready_wide_locked(common, c, own);
     unsigned first;
     uint64_t mask = s != NULL ? without_lowest(find_free(s, &first), pass_over) : 0;
     if (mask == 0)
@@ -223,22 +344,23 @@ static void *take_slot_locked(struct shelf *shelf, unsigned c, unsigned pass_ove
     atomic_fence_acquire(); /* the slot's last user stored FREE with release */
     atomic_store_relaxed(&s->states[slot], SLOT_LIVE);
     if ((mask & (mask - 1)) == 0 && slab_count_free(s) == 0) {
-        list_remove(&shelf->ready, s);
-        file_locked(shelf, s);
+        list_remove(&common->ready, s);
+        file_locked(common, s);
     }
     return (void *)(s->base + (uintptr_t)slot * size_classes[c].size);
 }
 
-void *shelf_take_slot(unsigned c, unsigned pass_over, bool *is_zero)
+void *shelf_take_slot(unsigned c, uint8_t own, unsigned pass_over, bool *is_zero)
 {
-    struct shelf *shelf = &shelves[c];
-    lock_take(&shelf->lock);
-    void *p = take_slot_locked(shelf, c, pass_over, is_zero);
-    lock_drop(&shelf->lock);
+    struct shelf *common = common_shelf(c);
+    lock_take(&common->lock);
+    void *p = take_slot_locked(common, c, own, pass_over, is_zero);
+    lock_drop(&common->lock);
     return p;
 }
 
-static size_t event_locked(struct shelf *shelf, struct slab *s)
+/* *leaves: as of file_or_leave_locked. */
+static NOINLINE size_t event_locked(struct shelf *shelf, struct slab *s, unsigned *leaves)
 {
     switch ((enum slab_place)s->place) {
     case SLAB_LEASED:
@@ -251,7 +373,10 @@ static size_t event_locked(struct shelf *shelf, struct slab *s)
         return file_ready_locked(shelf, s);
     case SLAB_READY:
         list_remove(&shelf->ready, s);
-        return file_young_locked(shelf, s);
+        if (s->shelf == COMMON_SHELF)
+            return file_young_locked(shelf, s, slab_count_free(s));
+        *leaves = file_or_leave_locked(shelf, s);
+        return 0;
     case SLAB_RETIRED:
         break;
     }
@@ -261,11 +386,12 @@ static size_t event_locked(struct shelf *shelf, struct slab *s)
 /* Under the lock `till` is exact: an empty slab is never missed. */
 size_t shelf_give_slot(struct slab *s, size_t slot)
 {
-    struct shelf *shelf = &shelves[s->class_index];
-    lock_take(&shelf->lock);
+    struct shelf *common = common_shelf(s->class_index);
+    unsigned leaves = 0; /* a wide one never does */
+    lock_take(&common->lock);
     atomic_store_release(&s->states[slot], SLOT_FREE);
-    size_t free_bytes = hint_take_one_is_negative(&s->till) ? event_locked(shelf, s) : 0;
-    lock_drop(&shelf->lock);
+    size_t free_bytes = hint_take_one_is_negative(&s->till) ? event_locked(common, s, &leaves) : 0;
+    lock_drop(&common->lock);
     return free_bytes;
 }
 
@@ -274,11 +400,11 @@ size_t shelf_event(uintptr_t address)
     struct slab *s = slab_of(address);
     if (s == &no_slab)
         return 0;
-    struct shelf *shelf = &shelves[s->class_index];
-    lock_take(&shelf->lock);
-    size_t free_bytes = slab_of(address) == s ? event_locked(shelf, s) : 0;
+    unsigned leaves = 0;
+    struct shelf *shelf = lock_shelf_of(s);
+    size_t free_bytes = slab_of(address) == s ? event_locked(shelf, s, &leaves) : 0;
     lock_drop(&shelf->lock);
-    return free_bytes;
+    return leaves > 0 ? enter_common(s, leaves) : free_bytes;
 }
 
 static bool is_due(const struct slab *s, const struct shelf_pass *pass)
@@ -287,9 +413,9 @@ static bool is_due(const struct slab *s, const struct shelf_pass *pass)
            (int32_t)(pass->now_ms - s->stamp_ms - pass->age_ms) >= 0;
 }
 
-size_t shelf_hold_old(unsigned c, const struct shelf_pass *pass, struct slab **held, size_t max)
+static size_t hold_old(struct shelf *shelf, const struct shelf_pass *pass, struct slab **held,
+                       size_t max)
 {
-    struct shelf *shelf = &shelves[c];
     size_t n = 0;
     lock_take(&shelf->lock);
     struct slab *next;
@@ -300,9 +426,23 @@ size_t shelf_hold_old(unsigned c, const struct shelf_pass *pass, struct slab **h
         list_remove(&shelf->ready, s);
         s->place = SLAB_HELD;
         s->purge_pass = pass->number;
+        if (s->shelf != COMMON_SHELF)
+            atomic_store_release(&s->shelf, (uint8_t)COMMON_SHELF);
         held[n++] = s;
     }
     lock_drop(&shelf->lock);
+    return n;
+}
+
+size_t shelf_hold_old(unsigned c, const struct shelf_pass *pass, struct slab **held, size_t max)
+{
+    size_t n = 0;
+    struct shelf *shelf;
+    for (unsigned i = 0; n < max && (shelf = class_shelf(c, i)) != NULL; i++) {
+        if (i != COMMON_SHELF)
+            sweep_full(shelf);
+        n += hold_old(shelf, pass, held + n, max - n);
+    }
     return n;
 }
 
@@ -310,11 +450,11 @@ void shelf_put_back(struct slab **held, size_t n)
 {
     if (n == 0)
         return;
-    struct shelf *shelf = &shelves[held[0]->class_index];
-    lock_take(&shelf->lock);
+    struct shelf *common = common_shelf(held[0]->class_index);
+    lock_take(&common->lock);
     for (size_t i = 0; i < n; i++)
-        file_locked(shelf, held[i]);
-    lock_drop(&shelf->lock);
+        file_locked(common, held[i]);
+    lock_drop(&common->lock);
 }
 
 static void set_aside_list(struct list *list)
@@ -328,32 +468,41 @@ static void set_aside_list(struct list *list)
 
 void shelf_set_aside(void)
 {
-    for (unsigned c = 0; c < CLASS_COUNT; c++) {
-        lock_take(&shelves[c].lock);
-        set_aside_list(&shelves[c].ready);
-        set_aside_list(&shelves[c].full);
-        lock_drop(&shelves[c].lock);
+    struct shelf *shelf;
+    for (unsigned i = 0; (shelf = any_shelf(i)) != NULL; i++) {
+        lock_take(&shelf->lock);
+        set_aside_list(&shelf->ready);
+        set_aside_list(&shelf->full);
+        lock_drop(&shelf->lock);
     }
+}
+
+static void visit_list(const struct list *list, void (*visit)(struct slab *s, void *arg), void *arg)
+{
+    for (struct slab *s = list->first; s != NULL; s = s->next)
+        visit(s, arg);
 }
 
 void shelf_visit(unsigned c, void (*visit)(struct slab *s, void *arg), void *arg)
 {
-    struct shelf *shelf = &shelves[c];
-    lock_take(&shelf->lock);
-    for (struct slab *s = shelf->ready.first; s != NULL; s = s->next)
-        visit(s, arg);
-    for (struct slab *s = shelf->full.first; s != NULL; s = s->next)
-        visit(s, arg);
-    lock_drop(&shelf->lock);
+    struct shelf *shelf;
+    for (unsigned i = 0; (shelf = class_shelf(c, i)) != NULL; i++) {
+        lock_take(&shelf->lock);
+        visit_list(&shelf->ready, visit, arg);
+        visit_list(&shelf->full, visit, arg);
+        lock_drop(&shelf->lock);
+    }
 }
 
-/* Slabs of a list, or SIZE_MAX if its links or one slab's place are wrong. */
-static size_t count_list(const struct list *l, unsigned c, enum slab_place place)
+/* Slabs of a list, or SIZE_MAX if its links, one slab's place or its shelf are wrong. */
+static size_t count_list(const struct shelf *shelf, const struct list *l, unsigned c,
+                         enum slab_place place)
 {
     size_t n = 0;
     const struct slab *previous = NULL;
     for (const struct slab *s = l->first; s != NULL; previous = s, s = s->next) {
-        if (s->previous != previous || s->place != place || s->class_index != c)
+        if (s->previous != previous || s->place != place || s->class_index != c ||
+            shelf_of(s) != shelf)
             return SIZE_MAX;
         n++;
     }
@@ -361,35 +510,47 @@ static size_t count_list(const struct list *l, unsigned c, enum slab_place place
 }
 
 /* Slabs of class c in the window that say they are there. */
-static size_t count_placed(unsigned c, enum slab_place place)
+static size_t count_placed(const struct shelf *shelf, unsigned c, enum slab_place place)
 {
     size_t n = 0;
     for (size_t u = 0; u < atomic_load_acquire(&window.unit_count); u++) {
         const struct slab *s = atomic_load_relaxed(&window.map[u]);
         if (s != &no_slab && s->class_index == c && s->place == place && window_unit(s->base) == u)
-            n++;
+            n += shelf_of(s) == shelf;
     }
     return n;
 }
 
+static bool check_retired_locked(const struct shelf *shelf, unsigned c)
+{
+    uint32_t left = slab_records_made[c]; /* a broken list may have no end */
+    for (const struct slab *s = shelf->retired; s != NULL; s = s->next) {
+        if (left-- == 0 || s->place != SLAB_RETIRED || s->class_index != c)
+            return false;
+    }
+    return true;
+}
+
 int shelf_check(unsigned c)
 {
-    struct shelf *shelf = &shelves[c];
-    lock_take(&shelf->lock);
-    size_t ready = count_list(&shelf->ready, c, SLAB_READY);
-    size_t full = count_list(&shelf->full, c, SLAB_FULL);
-    bool agree = ready == count_placed(c, SLAB_READY) && full == count_placed(c, SLAB_FULL);
-    uint32_t left = slab_records_made[c]; /* a broken list may have no end */
-    for (const struct slab *s = shelf->retired; s != NULL && agree; s = s->next)
-        agree = left-- > 0 && s->place == SLAB_RETIRED && s->class_index == c;
-    lock_drop(&shelf->lock);
+    bool agree = true;
+    struct shelf *shelf;
+    for (unsigned i = 0; agree && (shelf = class_shelf(c, i)) != NULL; i++) {
+        lock_take(&shelf->lock);
+        agree =
+            count_list(shelf, &shelf->ready, c, SLAB_READY) == count_placed(shelf, c, SLAB_READY) &&
+            count_list(shelf, &shelf->full, c, SLAB_FULL) == count_placed(shelf, c, SLAB_FULL) &&
+            check_retired_locked(shelf, c);
+        lock_drop(&shelf->lock);
+    }
     return agree ? 0 : 5;
 }
 
 bool shelf_lock_is_mine(void)
 {
-    for (int c = 0; c < CLASS_COUNT; c++) {
-        if (lock_is_mine(&shelves[c].lock))
+    struct shelf *shelf;
+    for (unsigned i = 0; (shelf = any_shelf(i)) != NULL; i++) {
+        if (lock_is_mine(&shelf->lock))
             return true;
     }
     return false;
@@ -397,18 +558,21 @@ bool shelf_lock_is_mine(void)
 
 void shelf_fork_prepare(bool nested)
 {
-    for (int c = 0; c < CLASS_COUNT; c++)
-        lock_fork_take(&shelves[c].lock, nested);
+    struct shelf *shelf;
+    for (unsigned i = 0; (shelf = any_shelf(i)) != NULL; i++)
+        lock_fork_take(&shelf->lock, nested);
 }
 
 void shelf_fork_parent(void)
 {
-    for (int c = 0; c < CLASS_COUNT; c++)
-        lock_fork_parent(&shelves[c].lock);
+    struct shelf *shelf;
+    for (unsigned i = 0; (shelf = any_shelf(i)) != NULL; i++)
+        lock_fork_parent(&shelf->lock);
 }
 
 void shelf_fork_child(void)
 {
-    for (int c = 0; c < CLASS_COUNT; c++)
-        lock_fork_child(&shelves[c].lock);
+    struct shelf *shelf;
+    for (unsigned i = 0; (shelf = any_shelf(i)) != NULL; i++)
+        lock_fork_child(&shelf->lock);
 }

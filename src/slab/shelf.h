@@ -1,14 +1,19 @@
-/* Shelves: per size class, the slabs that no cache leases, for every thread to take.
+/* Shelves: per size class, the slabs that no cache leases.
  *
  * A lease takes the slab that has waited longest on the ready list: by then the most frees have gathered in it. When a
  * slab has no free slot left to offer, it is returned here: full, or ready if enough was freed meanwhile. Enough is a
  * threshold (shelf_ready_at), because a lease that brings one slot costs as much as one that brings sixty.
  *
- * Slabs of wide slots are never leased: all threads take single slots, of the slab at the lowest address among the few
- * that have been ready for the longest time. Else each thread would hold a slab of 256 KiB for each class that it uses, a third
- * of it free.
+ * A class has a common shelf and some of threads' own (shelf_open). A slab goes to the shelf of who leased it, and to the
+ * common one when half of it is free or a purge has found it idle. A thread leases from its own shelf, then from the common one: so
+ * slabs with many live blocks seldom change hands, and their dirty lines need not travel. Only when there is no memory for
+ * another slab it leases from any shelf.
  *
- * Locking: one lock a class (RANK_SHELF), inside each function. span functions are called under it. */
+ * Slabs of wide slots are never leased and all on the common shelf: threads take single slots, of the slab at the lowest
+ * address among the few that have been ready for the longest time, or of one among these that was made for them. Else each thread
+ * would hold a slab of 256 KiB for each class that it uses, a third of it free.
+ *
+ * Locking: a lock for each shelf (RANK_SHELF), inside each function. span functions are called under it. */
 #ifndef RATION_SLAB_SHELF_H
 #define RATION_SLAB_SHELF_H
 
@@ -17,16 +22,23 @@
 /* `till` of a leased slab: so far away that the difference counts the frees since. */
 enum { LEASE_TILL = 1 << 30 };
 
+/* Numbers of a class's shelves: the common one, and up to OWN_SHELVES of threads; more threads than these share them. */
+enum { COMMON_SHELF = 0, OWN_SHELVES = 8 };
+
+/* Makes sure that there are shelves of this number; those of the number before are open. False if out of memory. The caller lets in
+ * one at a time, and none during a fork. */
+bool shelf_open(uint8_t number);
+
 /* A slab of the narrow class c, leased to the caller, its `till` at LEASE_TILL. Null if out of memory.
- * `lessee` is the caller's number; it need not be its alone. */
-struct slab *shelf_lease(unsigned c, uint8_t lessee);
+ * `own` is the caller's shelf, which may be the common one. */
+struct slab *shelf_lease(unsigned c, uint8_t own);
 
 /* Ends the lease. */
 void shelf_return(struct slab *s);
 
 /* A slot of the wide class c, LIVE; null if out of memory. The free slot at the lowest address of a slab, or if that has
  * more, the one behind so many to pass over. *is_zero: it is zero memory. */
-void *shelf_take_slot(unsigned c, unsigned pass_over, bool *is_zero);
+void *shelf_take_slot(unsigned c, uint8_t own, unsigned pass_over, bool *is_zero);
 
 /* Frees a slot of a wide slab, whatever its state; the caller has it for itself. Returns the bytes in free slots of the slab,
  * or 0 if nothing happened to it that a purge would want to know. */
@@ -41,7 +53,7 @@ unsigned shelf_ready_at(unsigned c);
 
 /* What a purge pass wants: slabs whose last event was at least age_ms before now_ms, each once in a pass. */
 struct shelf_pass {
-    uint32_t number; /* not 0; another for each pass */
+    uint16_t number; /* not 0; another than those of the passes shortly before */
     uint32_t now_ms;
     uint32_t age_ms;
 };
@@ -62,7 +74,7 @@ void shelf_visit(unsigned c, void (*visit)(struct slab *s, void *arg), void *arg
  * window. */
 int shelf_check(unsigned c);
 
-/* Fork: every shelf's lock in class order. */
+/* Fork: every shelf's lock, class by class, the common ones first. */
 /* nested: the caller interrupted a thread that holds locks of the allocator, this one perhaps (os/lock.h). */
 void shelf_fork_prepare(bool nested);
 bool shelf_lock_is_mine(void);

@@ -63,12 +63,13 @@ struct slab {
     uint8_t place;   /* enum slab_place; read without the lock as a hint */
     uint16_t opened; /* slots below it were offered by some lease */
     uint16_t slots;
-    uint8_t lessee;        /* who leases it or did last: shelf_lease */
+    uint8_t shelf;         /* number of the one where it lies, or goes when its lease ends */
     bool fresh : 1;        /* slots from `opened` on are zero memory */
     bool is_guarded : 1;   /* made while slabs_are_guarded */
     uint64_t purged_pages; /* bit k: page k is purged, and no slot of it was offered since */
     uint32_t stamp_ms;     /* time of the last event, low 32 bits */
-    uint32_t purge_pass;   /* the last pass that looked at it */
+    uint16_t purge_pass;   /* the last pass that looked at it */
+    uint8_t made_for;      /* of a wide one: the thread's number of shelf */
     struct slab *previous, *next;
     uint8_t states[]; /* one per slot, padded to a multiple of 64 */
 };

@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
-enum { STACK_BYTES = 128 << 10, STEPS_MAX = 20000, HELD_MAX = 80 };
+enum { STACK_BYTES = 128 << 10, STEPS_MAX = 20000, HELD_MAX = 600 };
 
 enum thread_state {
     THREAD_NONE,
@@ -56,7 +56,7 @@ static struct model {
     unsigned char stacks[MODEL_THREADS_MAX][STACK_BYTES] __attribute__((aligned(64)));
 } * model;
 
-unsigned model_ignored_rank;
+int model_ignored_rank = MODEL_NO_RANK;
 
 /* --- the program's data, as it was after `prepare` --- */
 

@@ -50,6 +50,7 @@ void model_nap(void);
 
 /* A deliberate fault of the scheduler's locks, to see that the scenarios notice: locks of this rank
  * exclude nobody. */
-extern unsigned model_ignored_rank;
+enum { MODEL_NO_RANK = 99 };
+extern int model_ignored_rank;
 
 #endif

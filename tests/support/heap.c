@@ -69,7 +69,7 @@ const char *heap_broken(void)
 
 void heap_purge_class(unsigned c)
 {
-    static uint32_t number;
+    static uint16_t number;
     struct slab *held[16];
     struct os_range ranges[SLAB_PAGES_MAX];
     struct shelf_pass pass = {.number = ++number, .now_ms = (uint32_t)fake.now_ms, .age_ms = 0};

@@ -1,6 +1,7 @@
 /* cache/cache: acquiring, releasing, recycling; C1 to C4 broken on purpose. */
 #include "cache/cache.h"
 
+#include "area/records.h"
 #include "slab/shelf.h"
 #include "span/span.h"
 #include "support/fake_os.h"
@@ -55,6 +56,55 @@ static void test_recycle(void **state)
 {
     (void)state;
     require_in_child(recycle, NULL);
+}
+
+/* The first thread has the common shelves while it is alone; then all take turns at the others. */
+static void give_shelves(void *arg)
+{
+    (void)arg;
+    open_heap();
+    struct cache *first = cache_acquire();
+    REQUIRE(first->shelf == COMMON_SHELF);
+    void *block = take(first, 7);
+    struct slab *s = slab_of((uintptr_t)block);
+    REQUIRE(s->shelf == COMMON_SHELF);
+    for (unsigned i = 1; i < 2 * OWN_SHELVES; i++) {
+        struct cache *next = cache_acquire();
+        REQUIRE(first->shelf == 1 && next->shelf == i % OWN_SHELVES + 1);
+        take(next, 7);
+        REQUIRE(next->bins[7].slab->shelf == next->shelf);
+    }
+    REQUIRE(s->shelf == COMMON_SHELF); /* until its next lease */
+    cache_return_leases(first);
+    take(first, 7);
+    REQUIRE(first->bins[7].slab == s && s->shelf == 1);
+}
+
+/* A cache for whose shelves there is no memory shares those of the one before. */
+static void share_shelves(void *arg)
+{
+    (void)arg;
+    open_heap();
+    struct cache *a = cache_acquire();
+    struct cache *b = cache_acquire();
+    REQUIRE(a->shelf == 1 && b->shelf == 2);
+    fake.refuse |= ENTRY_BIT(ENTRY_PAGES_MAP);
+    while (records_take(CACHE_LINE) != NULL)
+        ;
+    REQUIRE(records.area_used == 0);
+    records.first_used -= sizeof *a; /* room for a cache */
+    struct cache *c = cache_acquire();
+    REQUIRE(c != NULL && c->shelf == 2 && take(c, 7) == NULL);
+    REQUIRE(cache_acquire() == NULL && cache_check_all() == 0);
+    fake.refuse = 0;
+    REQUIRE(cache_acquire()->shelf == 3 && take(c, 7) != NULL && c->bins[7].slab->shelf == 2);
+}
+
+static void test_shelves(void **state)
+{
+    (void)state;
+    require_in_child(give_shelves, NULL);
+    require_in_child(share_shelves, NULL);
 }
 
 static void return_leases(void *arg)
@@ -295,6 +345,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_recycle),
+        cmocka_unit_test(test_shelves),
         cmocka_unit_test(test_return_leases),
         cmocka_unit_test(test_release_all_but),
         cmocka_unit_test(test_acquire_without_memory),

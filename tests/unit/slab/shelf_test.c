@@ -15,15 +15,21 @@ static void open_heap(void)
     REQUIRE(span_open(&no_slab));
 }
 
-static struct slab *lease_with_live(unsigned c, unsigned live)
+static struct slab *lease_own(unsigned c, uint8_t own, unsigned live)
 {
-    struct slab *s = shelf_lease(c, 0);
+    struct slab *s = shelf_lease(c, own);
+    REQUIRE(s->shelf == own);
     REQUIRE(s != NULL && s->place == SLAB_LEASED && s->till == LEASE_TILL && s->class_index == c);
     s->opened = s->slots;
     s->fresh = false;
     memset(s->states, SLOT_FREE, s->slots);
     memset(s->states, SLOT_LIVE, live);
     return s;
+}
+
+static struct slab *lease_with_live(unsigned c, unsigned live)
+{
+    return lease_own(c, COMMON_SHELF, live);
 }
 
 struct seen {
@@ -56,6 +62,18 @@ static void free_slot(struct slab *s, unsigned slot)
     s->states[slot] = SLOT_FREE;
     if (hint_take_one_is_negative(&s->till))
         shelf_event(address);
+}
+
+static void purge_all_of(unsigned c)
+{
+    static uint16_t number = 100;
+    struct slab *held[8];
+    struct shelf_pass pass = {.number = ++number, .now_ms = (uint32_t)fake.now_ms};
+    size_t n;
+    while ((n = shelf_hold_old(c, &pass, held, 8)) > 0) {
+        REQUIRE(held[0]->place == SLAB_HELD && held[0]->shelf == COMMON_SHELF);
+        shelf_put_back(held, n);
+    }
 }
 
 static void test_thresholds(void **state)
@@ -410,13 +428,13 @@ static void take_wide_slots(void *arg)
     for (int i = 0; i < WIDE_SLOTS; i++) {
         REQUIRE(visit(WIDE).n[SLAB_FULL] == 0);
         is_zero = false;
-        p[i] = shelf_take_slot(WIDE, 0, &is_zero);
+        p[i] = shelf_take_slot(WIDE, 0, 0, &is_zero);
         REQUIRE(p[i] == p[0] + (size_t)i * size_classes[WIDE].size && is_zero);
         const struct slab *s = slab_of((uintptr_t)p[i]);
         REQUIRE(s->states[i] == SLOT_LIVE && s->opened == i + 1 && slab_check(s) == 0);
     }
     REQUIRE(visit(WIDE).n[SLAB_FULL] == 1 && visit(WIDE).n[SLAB_READY] == 0);
-    p[WIDE_SLOTS] = shelf_take_slot(WIDE, 0, &is_zero);
+    p[WIDE_SLOTS] = shelf_take_slot(WIDE, 0, 0, &is_zero);
     struct slab *s = slab_of((uintptr_t)p[0]);
     REQUIRE(slab_of((uintptr_t)p[WIDE_SLOTS]) != s && shelf_check(WIDE) == 0);
     give_slot(p[WIDE_SLOTS], WIDE_SLOTS); /* its slab is gone */
@@ -426,8 +444,8 @@ static void take_wide_slots(void *arg)
     REQUIRE(s->place == SLAB_READY && s->stamp_ms == (uint32_t)fake.now_ms);
     give_slot(p[2], 0); /* nothing that a purge would want to know */
     is_zero = true;
-    REQUIRE(shelf_take_slot(WIDE, 0, &is_zero) == p[2] && !is_zero);
-    REQUIRE(shelf_take_slot(WIDE, 0, &is_zero) == p[5] && s->place == SLAB_FULL);
+    REQUIRE(shelf_take_slot(WIDE, 0, 0, &is_zero) == p[2] && !is_zero);
+    REQUIRE(shelf_take_slot(WIDE, 0, 0, &is_zero) == p[5] && s->place == SLAB_FULL);
     size_t told = 0;
     for (int i = 0; i < WIDE_SLOTS; i++)
         told += shelf_give_slot(s, (size_t)i) != 0;
@@ -442,15 +460,15 @@ static void pass_over_wide_slots(void *arg)
     open_heap();
     size_t size = size_classes[WIDE].size;
     bool is_zero;
-    char *third = shelf_take_slot(WIDE, 2, &is_zero);
+    char *third = shelf_take_slot(WIDE, 0, 2, &is_zero);
     const struct slab *s = slab_of((uintptr_t)third);
     REQUIRE((uintptr_t)third == s->base + 2 * size && is_zero && s->opened == 3);
-    REQUIRE(shelf_take_slot(WIDE, 2, &is_zero) == third + size);
-    REQUIRE(shelf_take_slot(WIDE, 0, &is_zero) == third - 2 * size && !is_zero);
+    REQUIRE(shelf_take_slot(WIDE, 0, 2, &is_zero) == third + size);
+    REQUIRE(shelf_take_slot(WIDE, 0, 0, &is_zero) == third - 2 * size && !is_zero);
     REQUIRE(slab_check(s) == 0 && shelf_check(WIDE) == 0);
     for (int i = 3; i < WIDE_SLOTS; i++) {
         REQUIRE(s->place == SLAB_READY);
-        REQUIRE(slab_of((uintptr_t)shelf_take_slot(WIDE, WIDE_SLOTS, &is_zero)) == s);
+        REQUIRE(slab_of((uintptr_t)shelf_take_slot(WIDE, 0, WIDE_SLOTS, &is_zero)) == s);
     }
     REQUIRE(s->place == SLAB_FULL && shelf_check(WIDE) == 0 && slab_check(s) == 0);
 }
@@ -470,12 +488,12 @@ static void choose_among_wide(void *arg)
     char *p[2 * WIDE_SLOTS];
     bool is_zero;
     for (int i = 0; i < 2 * WIDE_SLOTS; i++)
-        p[i] = shelf_take_slot(WIDE, 0, &is_zero);
+        p[i] = shelf_take_slot(WIDE, 0, 0, &is_zero);
     give_slot(p[20], 1);
     give_slot(p[3], 1);
     REQUIRE(p[3] < p[20]);
-    REQUIRE(shelf_take_slot(WIDE, 0, &is_zero) == p[3] &&
-            shelf_take_slot(WIDE, 0, &is_zero) == p[20]);
+    REQUIRE(shelf_take_slot(WIDE, 0, 0, &is_zero) == p[3] &&
+            shelf_take_slot(WIDE, 0, 0, &is_zero) == p[20]);
     give_slot(p[3], 1);
     struct slab *held[2];
     struct shelf_pass pass = {.number = 1, .now_ms = (uint32_t)fake.now_ms + 1000, .age_ms = 200};
@@ -484,13 +502,13 @@ static void choose_among_wide(void *arg)
     REQUIRE(slab_collect_purge(held[0], ranges, SLAB_PAGES_MAX) == 1 && ranges[0].start == p[3]);
     for (int i = 4; i < WIDE_SLOTS; i++)
         give_slot(p[i], 0);
-    char *other = shelf_take_slot(WIDE, 0, &is_zero);
+    char *other = shelf_take_slot(WIDE, 0, 0, &is_zero);
     REQUIRE(slab_of((uintptr_t)other) != held[0] && held[0]->place == SLAB_HELD);
     shelf_put_back(held, 1);
     REQUIRE(held[0]->place == SLAB_READY && shelf_check(WIDE) == 0);
     is_zero = false;
-    REQUIRE(shelf_take_slot(WIDE, 0, &is_zero) == p[3] && is_zero); /* purged, so zero */
-    REQUIRE(shelf_take_slot(WIDE, 0, &is_zero) == p[4] && !is_zero);
+    REQUIRE(shelf_take_slot(WIDE, 0, 0, &is_zero) == p[3] && is_zero); /* purged, so zero */
+    REQUIRE(shelf_take_slot(WIDE, 0, 0, &is_zero) == p[4] && !is_zero);
     REQUIRE(slab_check(held[0]) == 0);
 }
 
@@ -506,13 +524,13 @@ static void refuse_wide_slots(void *arg)
     open_heap();
     bool is_zero;
     size_t n = 0;
-    void *last = shelf_take_slot(WIDE, 0, &is_zero);
+    void *last = shelf_take_slot(WIDE, 0, 0, &is_zero);
     fake.refuse |= ENTRY_BIT(ENTRY_PAGES_MAP);
-    for (void *p; (p = shelf_take_slot(WIDE, 0, &is_zero)) != NULL; n++)
+    for (void *p; (p = shelf_take_slot(WIDE, 0, 0, &is_zero)) != NULL; n++)
         last = p;
-    REQUIRE(n > 10 && shelf_take_slot(WIDE, 0, &is_zero) == NULL && shelf_check(WIDE) == 0);
+    REQUIRE(n > 10 && shelf_take_slot(WIDE, 0, 0, &is_zero) == NULL && shelf_check(WIDE) == 0);
     give_slot(last, 1);
-    REQUIRE(shelf_take_slot(WIDE, 0, &is_zero) == last);
+    REQUIRE(shelf_take_slot(WIDE, 0, 0, &is_zero) == last);
 }
 
 static void test_wide_without_memory(void **state)
@@ -563,6 +581,162 @@ static void test_l5_place(void **state)
     require_in_child(break_the_lists, NULL);
 }
 
+enum { OWNED = 20, FIRST = 1, SECOND = 2 };
+
+static void open_heap_with_shelves(void)
+{
+    open_heap();
+    REQUIRE(shelf_open(FIRST) && shelf_open(SECOND) && shelf_open(FIRST));
+}
+
+/* For each number of live slots: full or ready where the lessee alone finds it, or for all. */
+static void return_to_own_shelf(void *arg)
+{
+    (void)arg;
+    open_heap_with_shelves();
+    unsigned slots = size_classes[OWNED].slots;
+    for (unsigned live = 0; live <= slots; live++) {
+        struct slab *s = lease_own(OWNED, FIRST, live);
+        shelf_return(s);
+        bool full = slots - live < shelf_ready_at(OWNED);
+        bool common = (slots - live) * 2 >= slots;
+        REQUIRE(s->shelf == (common ? COMMON_SHELF : FIRST) &&
+                s->place == (full ? SLAB_FULL : SLAB_READY));
+        REQUIRE(visit(OWNED).n[s->place] == 1 && shelf_check(OWNED) == 0);
+        struct slab *other = shelf_lease(OWNED, SECOND);
+        REQUIRE((other == s) == common && other->shelf == SECOND);
+        if (!common) {
+            REQUIRE((shelf_lease(OWNED, FIRST) == s) == !full);
+            memset(other->states, SLOT_FREE, slots);
+            shelf_return(other);
+        }
+        for (unsigned slot = 0; slot < live; slot++)
+            free_slot(s, slot);
+        if (s->place == SLAB_LEASED)
+            shelf_return(s);
+        purge_all_of(OWNED);
+        REQUIRE(visit(OWNED).n[SLAB_READY] == 0 && shelf_check(OWNED) == 0);
+    }
+}
+
+/* Frees bring a full slab to its lessee's ready list and then, when half of it is free, to the common one. */
+static void follow_events_of_own(void *arg)
+{
+    (void)arg;
+    open_heap_with_shelves();
+    unsigned slots = size_classes[OWNED].slots;
+    struct slab *s = lease_own(OWNED, FIRST, slots);
+    shelf_return(s);
+    for (unsigned freed = 1; freed < slots; freed++) {
+        fake.now_ms += 10;
+        free_slot(s, freed - 1);
+        REQUIRE(s->place == (freed < shelf_ready_at(OWNED) ? SLAB_FULL : SLAB_READY));
+        REQUIRE(s->shelf == (freed * 2 < slots ? FIRST : COMMON_SHELF) && shelf_check(OWNED) == 0);
+    }
+    REQUIRE(s->stamp_ms > (uint32_t)fake.now_ms - 10 * slots / 2);
+    REQUIRE(shelf_lease(OWNED, SECOND) == s);
+}
+
+/* Own slabs come first, then common ones, then own full ones where frees were miscounted, then memory. */
+static void lease_in_order(void *arg)
+{
+    (void)arg;
+    open_heap_with_shelves();
+    unsigned slots = size_classes[OWNED].slots;
+    struct slab *miscounted = lease_own(OWNED, FIRST, slots);
+    struct slab *own = lease_own(OWNED, FIRST, slots - slots / 4);
+    struct slab *common = lease_own(OWNED, SECOND, 1);
+    struct slab *others = lease_own(OWNED, SECOND, slots - slots / 4);
+    shelf_return(common);
+    shelf_return(others);
+    shelf_return(miscounted);
+    shelf_return(own);
+    memset(miscounted->states, SLOT_FREE, slots / 4);
+    REQUIRE(shelf_lease(OWNED, FIRST) == own && shelf_lease(OWNED, FIRST) == common);
+    REQUIRE(shelf_lease(OWNED, FIRST) == miscounted);
+    struct slab *fresh = shelf_lease(OWNED, FIRST);
+    REQUIRE(fresh != others && fresh->opened == 0 && others->shelf == SECOND);
+    /* without memory: anybody's */
+    fake.refuse |= ENTRY_BIT(ENTRY_PAGES_MAP);
+    bool is_zero;
+    while (span_alloc(UNIT_BYTES, UNIT_BYTES, RUN_SLAB, &is_zero) != NULL)
+        ;
+    REQUIRE(shelf_lease(OWNED, FIRST) == others && others->shelf == FIRST);
+    REQUIRE(shelf_lease(OWNED, FIRST) == NULL && shelf_check(OWNED) == 0);
+}
+
+/* What a purge finds idle is for all, and full slabs whose frees were miscounted are found by it. */
+static void purge_own(void *arg)
+{
+    (void)arg;
+    open_heap_with_shelves();
+    unsigned slots = size_classes[OWNED].slots;
+    struct slab *idle = lease_own(OWNED, SECOND, slots - slots / 4);
+    struct slab *miscounted = lease_own(OWNED, FIRST, slots);
+    shelf_return(idle);
+    shelf_return(miscounted);
+    memset(miscounted->states, SLOT_FREE, slots / 2 + 1);
+    purge_all_of(OWNED);
+    REQUIRE(idle->shelf == COMMON_SHELF && miscounted->shelf == COMMON_SHELF);
+    REQUIRE(visit(OWNED).n[SLAB_READY] == 2 && shelf_check(OWNED) == 0);
+    idle->shelf = FIRST; /* L5: on a list of another shelf */
+    REQUIRE(shelf_check(OWNED) == 5);
+    idle->shelf = COMMON_SHELF;
+}
+
+static void test_own_shelves(void **state)
+{
+    (void)state;
+    require_in_child(return_to_own_shelf, NULL);
+    require_in_child(follow_events_of_own, NULL);
+    require_in_child(lease_in_order, NULL);
+    require_in_child(purge_own, NULL);
+}
+
+static void open_without_memory(void *arg)
+{
+    (void)arg;
+    open_heap();
+    fake.refuse |= ENTRY_BIT(ENTRY_PAGES_MAP);
+    while (records_take(64) != NULL)
+        ;
+    REQUIRE(!shelf_open(FIRST) && shelf_check(OWNED) == 0);
+    fake.refuse = 0;
+    REQUIRE(shelf_open(FIRST) && shelf_check(OWNED) == 0);
+}
+
+static void test_open_without_memory(void **state)
+{
+    (void)state;
+    require_in_child(open_without_memory, NULL);
+}
+
+/* A wide slot of the slab that was made for the thread rather than of the lowest one; and of any before new memory. */
+static void take_wide_of_own(void *arg)
+{
+    (void)arg;
+    open_heap_with_shelves();
+    bool is_zero;
+    char *p[2 * WIDE_SLOTS];
+    for (int i = 0; i < 2 * WIDE_SLOTS; i++)
+        p[i] = shelf_take_slot(WIDE, i < WIDE_SLOTS ? FIRST : SECOND, 0, &is_zero);
+    struct slab *of_first = slab_of((uintptr_t)p[0]);
+    struct slab *of_second = slab_of((uintptr_t)p[WIDE_SLOTS]);
+    REQUIRE(of_first->base < of_second->base && of_first->made_for == FIRST &&
+            of_second->made_for == SECOND);
+    give_slot(p[WIDE_SLOTS + 3], 1);
+    give_slot(p[3], 1);
+    REQUIRE(shelf_take_slot(WIDE, SECOND, 0, &is_zero) == p[WIDE_SLOTS + 3]);
+    REQUIRE(shelf_take_slot(WIDE, SECOND, 0, &is_zero) == p[3] && of_first->made_for == FIRST);
+    REQUIRE(shelf_check(WIDE) == 0);
+}
+
+static void test_wide_of_own(void **state)
+{
+    (void)state;
+    require_in_child(take_wide_of_own, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -580,6 +754,9 @@ int main(void)
         cmocka_unit_test(test_wide_slots),
         cmocka_unit_test(test_choice_of_wide),
         cmocka_unit_test(test_wide_without_memory),
+        cmocka_unit_test(test_own_shelves),
+        cmocka_unit_test(test_open_without_memory),
+        cmocka_unit_test(test_wide_of_own),
         cmocka_unit_test(test_l5_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
