@@ -337,6 +337,36 @@ static void free_rest(void)
     give_shared(slots_of_size() / 2, slots_of_size());
 }
 
+/* --- a slab on the shelf of its last lessee --- */
+
+/* One free later half of it is free, and it is for all. */
+static void fill_and_free_nearly_half(void)
+{
+    fill_one_slab();
+    cache_release(cache_acquire()); /* threads are more than one: they get shelves */
+    cache_return_leases(my_cache);
+    struct slab *s = slab_of((uintptr_t)shared[0]);
+    free_fast(shared[0]);
+    free_fast(shared[1]);
+    shared[0] = malloc_fast(size);
+    shared[1] = malloc_fast(size);
+    REQUIRE(s->place == SLAB_LEASED && s->shelf != COMMON_SHELF);
+    cache_release(my_cache);
+    my_cache = &no_cache;
+    give_shared(0, slots_of_size() / 2 - 1);
+    REQUIRE(s->place == SLAB_READY && s->shelf != COMMON_SHELF);
+}
+
+static void free_to_half(void)
+{
+    give_shared(slots_of_size() / 2 - 1, slots_of_size() / 2);
+}
+
+static void free_one_more(void)
+{
+    give_shared(slots_of_size() / 2, slots_of_size() / 2 + 1);
+}
+
 /* A slab retired by one while the other has an event for it, and a third makes a slab of another
  * class there. */
 static void take_other_class(void)
@@ -506,6 +536,25 @@ static const struct model_scenario of_slabs[] = {
     {"double free in order", expect_one_report, {free_first, free_again}, finish, 3},
 };
 
+static const struct model_scenario of_own_shelves[] = {
+    {"locking for a fork against leaving",
+     fill_and_free_nearly_half,
+     {lock_and_unlock_all, free_to_half, take_two},
+     finish,
+     1},
+    {"leaving against free", fill_and_free_nearly_half, {free_to_half, free_one_more}, finish, 3},
+    {"leaving against free and lease",
+     fill_and_free_nearly_half,
+     {free_to_half, free_one_more, take_two},
+     finish,
+     3},
+    {"leaving against free and purge",
+     fill_and_free_nearly_half,
+     {free_to_half, free_one_more, purge_everything},
+     finish,
+     3},
+};
+
 static const struct model_scenario of_wide[] = {
     {"double free at once", expect_one_report_of_twins, {free_twin, free_twin}, finish, 3},
 };
@@ -577,6 +626,10 @@ int main(int argc, char **argv)
         for (size_t i = 0; i < sizeof of_slabs / sizeof *of_slabs; i++)
             broken += !is_sound(&of_slabs[i], only);
     }
+    size = NARROW;
+    for (size_t i = 0; i < sizeof of_own_shelves / sizeof *of_own_shelves; i++)
+        broken += !is_sound(&of_own_shelves[i], only);
+    size = WIDE;
     for (size_t i = 0; i < sizeof of_wide / sizeof *of_wide; i++)
         broken += !is_sound(&of_wide[i], only);
     for (size_t i = 0; i < sizeof of_runs / sizeof *of_runs; i++)
