@@ -35,10 +35,9 @@ size_t keep_put(struct cache *cache, struct slab *s, void *p)
 {
     if (UNLIKELY(!cache->is_owned))
         return give(s, (uintptr_t)p);
-    struct bin *bin = &cache->bins[s->class_index];
-    if (bin->n_kept == KEPT_MAX)
-        return push_out(bin, p);
-    bin->kept[bin->n_kept++] = p;
+    if (!keep_has_room(cache, s->class_index))
+        return push_out(&cache->bins[s->class_index], p);
+    keep_push(cache, s->class_index, p);
     return 0;
 }
 

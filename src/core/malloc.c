@@ -149,8 +149,11 @@ NOINLINE void *malloc_refill(size_t n, struct bin *bin)
 {
     unsigned group;
     uint64_t mask = bin_look(bin, &group);
-    if (UNLIKELY(mask == 0))
+    if (UNLIKELY(mask == 0)) {
+        if (bin->n_kept != 0 && LIKELY(sample_every == 0))
+            return keep_take_last(bin);
         return malloc_slower(n);
+    }
     return bin_set_mask_and_take(bin, group, mask);
 }
 

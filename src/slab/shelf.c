@@ -289,13 +289,13 @@ void shelf_return(struct slab *s)
  * classes. But one that was made for this thread goes first: the lines around its slots need not travel. */
 static struct slab *choose_wide_locked(const struct shelf *common, uint8_t own)
 {
-    struct slab *best = common->ready.first;
+    struct slab *best = NULL;
+    uintptr_t best_order = UINTPTR_MAX;
     int i = 0;
-    for (struct slab *s = best; s != NULL && i < LOOK_AT_WIDE; s = s->next, i++) {
-        bool is_own = s->made_for == own;
-        bool is_best_own = best->made_for == own;
-        if (is_own != is_best_own ? is_own : s->base < best->base)
-            best = s;
+    for (struct slab *s = common->ready.first; s != NULL && i < LOOK_AT_WIDE; s = s->next, i++) {
+        uintptr_t order = s->base | (uintptr_t)(s->made_for != own) << 63;
+        best = order < best_order ? s : best;
+        best_order = order < best_order ? order : best_order;
     }
     return best;
 }
