@@ -122,10 +122,23 @@ static void return_with_any_live(void *arg)
     }
 }
 
+/* Neither of them is empty, so neither goes. */
+static void return_two_with_a_block(void *arg)
+{
+    (void)arg;
+    open_heap();
+    struct slab *a = lease_with_live(20, 1);
+    struct slab *b = lease_with_live(20, 1);
+    shelf_return(a);
+    shelf_return(b);
+    REQUIRE(slab_of(a->base) == a && slab_of(b->base) == b && visit(20).n[SLAB_READY] == 2);
+}
+
 static void test_return(void **state)
 {
     (void)state;
     require_in_child(return_with_any_live, NULL);
+    require_in_child(return_two_with_a_block, NULL);
 }
 
 /* A full slab becomes ready at the threshold, not earlier; a ready one has its last event when all
