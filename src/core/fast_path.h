@@ -39,9 +39,9 @@ static ALWAYS_INLINE void zero_four_grains(char *p, size_t bytes)
 {
     zero_grain(p);
     zero_grain(p + bytes - GRAIN);
-    if (bytes > 2 * GRAIN) {
+    if (bytes > 2UL * GRAIN) {
         zero_grain(p + GRAIN);
-        zero_grain(p + bytes - 2 * GRAIN);
+        zero_grain(p + bytes - 2UL * GRAIN);
     }
 }
 
@@ -66,7 +66,7 @@ static ALWAYS_INLINE void *calloc_fast(size_t count, size_t size)
         if (LIKELY(bin->mask != 0)) {
             char *p = bin_take(bin);
             size_t bytes = bin->size;
-            if (bytes > 4 * GRAIN)
+            if (bytes > 4UL * GRAIN)
                 return bin->is_zero ? p : zero_slot(p, bytes);
             zero_four_grains(p, bytes);
             return p;
