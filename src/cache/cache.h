@@ -122,21 +122,19 @@ static inline void *keep_take_last(struct bin *bin)
 /* The same if it keeps none: a slot from the shelf. Sets bin->is_zero. Null as cache_take. */
 void *keep_take_from_shelf(struct cache *cache, unsigned c);
 
-/* Whether the thread may keep one more slot of the wide class c. */
-static inline bool keep_has_room(const struct cache *cache, unsigned c)
-{
-    return cache->is_owned && cache->bins[c].n_kept < KEPT_MAX;
-}
-
-static inline void keep_push(struct cache *cache, unsigned c, void *p)
-{
-    struct bin *bin = &cache->bins[c];
-    bin->kept[bin->n_kept++] = p;
-}
+/* The rest of keep_put. */
+size_t keep_put_slow(struct cache *cache, struct slab *s, void *p);
 
 /* The thread keeps p, a slot of s that the caller has made KEPT. For that the one kept longest may go to its shelf, or this
  * one if `cache` is one of the three above. Returns what shelf_give_slot does, or 0. */
-size_t keep_put(struct cache *cache, struct slab *s, void *p);
+static inline size_t keep_put(struct cache *cache, struct slab *s, void *p)
+{
+    struct bin *bin = &cache->bins[s->class_index];
+    if (UNLIKELY(!cache->is_owned || bin->n_kept == KEPT_MAX))
+        return keep_put_slow(cache, s, p);
+    bin->kept[bin->n_kept++] = p;
+    return 0;
+}
 
 /* Gives all kept slots to their shelves. */
 void keep_drop(struct cache *cache);

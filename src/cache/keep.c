@@ -22,23 +22,16 @@ static size_t give(struct slab *s, uintptr_t p)
     return shelf_give_slot(s, slot_starting_at(s, p));
 }
 
-static NOINLINE size_t push_out(struct bin *bin, void *p)
+size_t keep_put_slow(struct cache *cache, struct slab *s, void *p)
 {
+    if (UNLIKELY(!cache->is_owned))
+        return give(s, (uintptr_t)p);
+    struct bin *bin = &cache->bins[s->class_index];
     uintptr_t oldest = (uintptr_t)bin->kept[0];
     for (unsigned i = 0; i + 1 < KEPT_MAX; i++)
         bin->kept[i] = bin->kept[i + 1];
     bin->kept[KEPT_MAX - 1] = p;
     return give(slab_of(oldest), oldest);
-}
-
-size_t keep_put(struct cache *cache, struct slab *s, void *p)
-{
-    if (UNLIKELY(!cache->is_owned))
-        return give(s, (uintptr_t)p);
-    if (!keep_has_room(cache, s->class_index))
-        return push_out(&cache->bins[s->class_index], p);
-    keep_push(cache, s->class_index, p);
-    return 0;
 }
 
 static void drop_last(struct bin *bin)

@@ -59,11 +59,7 @@ static NOINLINE void free_wide(struct slab *s, void *p, const char *function)
         misuse_report((uintptr_t)p, function);
         return;
     }
-    struct cache *cache = my_cache;
-    if (LIKELY(keep_has_room(cache, s->class_index)))
-        keep_push(cache, s->class_index, p);
-    else
-        note_free(keep_put(cache, s, p));
+    note_free(keep_put(my_cache, s, p));
 }
 
 /* A slab is guarded without hardening when somebody listens to events. */

@@ -19,8 +19,7 @@ enum {
     LOOK_AT_WIDE = 8, /* ready slabs, for the best to take a slot of */
     READY_AT_MOST = 64,
     READY_SHARE = 16,
-    EVENT_SHARE =
-        4, /* a ready slab of a common shelf has an event each time a quarter of it was freed */
+    EVENT_SHARE = 4, /* the part of a slab on a common shelf that is freed between two events */
 };
 
 static struct shelf common_shelves[CLASS_COUNT];
@@ -186,18 +185,24 @@ static NOINLINE size_t enter_common(struct slab *s, unsigned free_slots)
     return free_bytes;
 }
 
-static void recount_first_full(struct shelf *shelf)
+static void file_or_leave_and_drop(struct shelf *shelf, struct slab *s)
 {
-    unsigned leaves = 0;
-    lock_take(&shelf->lock);
-    struct slab *s = shelf->full.first;
-    if (s != NULL) {
-        list_remove(&shelf->full, s);
-        leaves = file_or_leave_locked(shelf, s);
-    }
+    unsigned leaves = file_or_leave_locked(shelf, s);
     lock_drop(&shelf->lock);
     if (leaves > 0)
         enter_common(s, leaves);
+}
+
+static void recount_first_full(struct shelf *shelf)
+{
+    lock_take(&shelf->lock);
+    struct slab *s = shelf->full.first;
+    if (s == NULL) {
+        lock_drop(&shelf->lock);
+        return;
+    }
+    list_remove(&shelf->full, s);
+    file_or_leave_and_drop(shelf, s);
 }
 
 /* Frees may have been miscounted by racing threads: look again at those who have waited longest. */
@@ -207,6 +212,14 @@ static void sweep_full(struct shelf *shelf)
         recount_first_full(shelf);
 }
 
+static struct slab *lease_locked(struct slab *s, uint8_t own)
+{
+    s->place = SLAB_LEASED;
+    atomic_store_relaxed(&s->till, LEASE_TILL);
+    atomic_store_release(&s->shelf, own);
+    return s;
+}
+
 /* The slab that has waited longest, as the most frees have gathered in it. */
 static struct slab *take_ready_locked(struct shelf *shelf, uint8_t own)
 {
@@ -214,10 +227,7 @@ static struct slab *take_ready_locked(struct shelf *shelf, uint8_t own)
     if (s == NULL)
         return NULL;
     list_remove(&shelf->ready, s);
-    s->place = SLAB_LEASED;
-    atomic_store_relaxed(&s->till, LEASE_TILL);
-    atomic_store_release(&s->shelf, own);
-    return s;
+    return lease_locked(s, own);
 }
 
 static NOINLINE struct slab *take_ready(struct shelf *shelf, uint8_t own)
@@ -244,10 +254,8 @@ static struct slab *take_common_or_create(unsigned c, uint8_t own)
     struct shelf *common = common_shelf(c);
     lock_take(&common->lock);
     struct slab *s = take_ready_locked(common, own);
-    if (s == NULL && (s = create_locked(common, c)) != NULL) {
-        atomic_store_relaxed(&s->till, LEASE_TILL);
-        atomic_store_release(&s->shelf, own);
-    }
+    if (s == NULL && (s = create_locked(common, c)) != NULL)
+        lease_locked(s, own);
     lock_drop(&common->lock);
     return s;
 }
@@ -279,10 +287,7 @@ void shelf_return(struct slab *s)
 {
     struct shelf *own = shelf_of(s);
     lock_take(&own->lock);
-    unsigned leaves = file_or_leave_locked(own, s);
-    lock_drop(&own->lock);
-    if (leaves > 0)
-        enter_common(s, leaves);
+    file_or_leave_and_drop(own, s);
 }
 
 /* Of the first few slabs the one at the lowest address: so those at high ones run empty, and their memory serves other
@@ -426,8 +431,7 @@ static size_t hold_old(struct shelf *shelf, const struct shelf_pass *pass, struc
         list_remove(&shelf->ready, s);
         s->place = SLAB_HELD;
         s->purge_pass = pass->number;
-        if (s->shelf != COMMON_SHELF)
-            atomic_store_release(&s->shelf, (uint8_t)COMMON_SHELF);
+        atomic_store_release(&s->shelf, (uint8_t)COMMON_SHELF);
         held[n++] = s;
     }
     lock_drop(&shelf->lock);

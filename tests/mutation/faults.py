@@ -164,7 +164,7 @@ FAULTS = [
     ("without memory the shelves of others are not looked at", "src/slab/shelf.c",
      "return LIKELY(s != NULL) ? s : take_ready_of_any(c, own);", "(void)take_ready_of_any;\n    return s;", ["slab/shelf"]),
     ("a purge leaves idle slabs to their thread", "src/slab/shelf.c",
-     "        if (s->shelf != COMMON_SHELF)\n            atomic_store_release(&s->shelf, (uint8_t)COMMON_SHELF);\n", "",
+     "        s->purge_pass = pass->number;\n        atomic_store_release(&s->shelf, (uint8_t)COMMON_SHELF);\n", "        s->purge_pass = pass->number;\n",
      ["slab/shelf"]),
     ("a purge does not look at own full slabs again", "src/slab/shelf.c",
      "        if (i != COMMON_SHELF)\n            sweep_full(shelf);\n", "", ["slab/shelf", "model"]),

@@ -18,8 +18,8 @@ static void open_heap(void)
 static struct slab *lease_own(unsigned c, uint8_t own, unsigned live)
 {
     struct slab *s = shelf_lease(c, own);
-    REQUIRE(s->shelf == own);
-    REQUIRE(s != NULL && s->place == SLAB_LEASED && s->till == LEASE_TILL && s->class_index == c);
+    REQUIRE(s != NULL && s->shelf == own && s->class_index == c);
+    REQUIRE(s->place == SLAB_LEASED && s->till == LEASE_TILL);
     s->opened = s->slots;
     s->fresh = false;
     memset(s->states, SLOT_FREE, s->slots);
