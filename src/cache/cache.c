@@ -18,6 +18,18 @@ static struct cache *find_unused_locked(void)
     return c;
 }
 
+enum { SHELVES_A_CPU = 4, SHELVES_LEAST = 8 };
+
+/* Threads that run at the same time shall seldom share a shelf; but shelves keep memory, and threads may be many. */
+static unsigned count_shelves_locked(void)
+{
+    static unsigned count;
+    if (count == 0)
+        count = (unsigned)max_size(SHELVES_LEAST,
+                                   min_size(os->cpu_count() * (size_t)SHELVES_A_CPU, OWN_SHELVES));
+    return count;
+}
+
 /* A thread that is alone needs no shelves but the common ones. */
 static void give_shelves_locked(struct cache *cache)
 {
@@ -26,7 +38,7 @@ static void give_shelves_locked(struct cache *cache)
         return;
     if (other->shelf == COMMON_SHELF && shelf_open(1))
         atomic_store_release(&other->shelf, (uint8_t)1);
-    uint8_t number = (uint8_t)(other->shelf % OWN_SHELVES + 1);
+    uint8_t number = (uint8_t)(other->shelf % count_shelves_locked() + 1);
     cache->shelf = shelf_open(number) ? number : other->shelf;
 }
 

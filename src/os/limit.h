@@ -4,7 +4,7 @@
  * v1, memory.limit_in_bytes. What counts against it here is anonymous memory alone: files that the kernel has cached can
  * be dropped, and say nothing of the heap. Limits may change while the process runs; the group may not.
  *
- * cpu.max is of no matter to libration: nothing in it is sized by the count of processors. */
+ * cpu.max is of no matter to libration: what is sized by the count of processors goes by where threads may run. */
 #ifndef RATION_OS_LIMIT_H
 #define RATION_OS_LIMIT_H
 

@@ -84,6 +84,9 @@ struct os_table {
     /* RLIMIT_AS in bytes; SIZE_MAX when unlimited. */
     size_t (*address_space_limit)(void);
 
+    /* Processors that the process's first thread may run on; 1 if it cannot be told. */
+    unsigned (*cpu_count)(void);
+
     /* Milliseconds of a clock that only goes forward. Coarse and cheap. */
     uint64_t (*now_ms)(void);
     /* Nanoseconds of such a clock, fine, for durations. */

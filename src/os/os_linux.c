@@ -252,6 +252,20 @@ static size_t linux_address_space_limit(void)
     return (size_t)limit.rlim_cur;
 }
 
+/* Not of the calling thread, which may be bound to one. */
+static unsigned linux_cpu_count(void)
+{
+    uint64_t mask[64];
+    long first_thread = syscall6(SYS_getpid, 0, 0, 0, 0, 0, 0);
+    long bytes = syscall6(SYS_sched_getaffinity, first_thread, sizeof mask, (long)mask, 0, 0, 0);
+    unsigned n = 0;
+    for (long i = 0; i < bytes / (long)sizeof *mask; i++) {
+        for (uint64_t left = mask[i]; left != 0; left &= left - 1)
+            n++;
+    }
+    return n > 0 ? n : 1;
+}
+
 static uint64_t linux_now_ms(void)
 {
     struct timespec t = {0, 0};
@@ -357,6 +371,7 @@ const struct os_table os_linux = {
     .huge_pages = linux_huge_pages,
     .pages_resident = linux_pages_resident,
     .address_space_limit = linux_address_space_limit,
+    .cpu_count = linux_cpu_count,
     .now_ms = linux_now_ms,
     .now_ns = linux_now_ns,
     .random = linux_random,

@@ -19,7 +19,8 @@ enum {
     LOOK_AT_WIDE = 8, /* ready slabs, for the best to take a slot of */
     READY_AT_MOST = 64,
     READY_SHARE = 16,
-    EVENT_SHARE = 4, /* the part of a slab on a common shelf that is freed between two events */
+    EVENT_SHARE = 4, /* freed between events once half is free, or all may lease it */
+    FEW_IDLE = 2,    /* slabs that a thread has on its shelf and may keep though one is half free */
 };
 
 static struct shelf common_shelves[CLASS_COUNT];
@@ -100,17 +101,18 @@ static bool stays_empty(const struct shelf *shelf, const struct slab *s)
     return s->place != SLAB_HELD && shelf->ready.first == NULL && class_units(s->class_index) == 1;
 }
 
-/* Free slots from which on a slab is on the common shelf. */
-static unsigned common_at(const struct slab *s)
+/* Free slots from which on a slab may leave its thread's shelf. */
+static unsigned half_of(const struct slab *s)
 {
     return (s->slots + 1U) / 2;
 }
 
 static unsigned frees_to_event(const struct slab *s, unsigned free_slots)
 {
+    if (s->shelf != COMMON_SHELF && free_slots < half_of(s))
+        return half_of(s) - free_slots;
     unsigned share = (unsigned)max_size(s->slots / EVENT_SHARE, 1);
-    return s->shelf == COMMON_SHELF ? (unsigned)min_size(s->slots - free_slots, share)
-                                    : common_at(s) - free_slots;
+    return (unsigned)min_size(s->slots - free_slots, share);
 }
 
 static void add_ready_locked(struct shelf *shelf, struct slab *s, unsigned free_slots)
@@ -162,12 +164,34 @@ static size_t file_young_locked(struct shelf *shelf, struct slab *s, unsigned fr
     return free_bytes;
 }
 
-/* Files a slab that is on no list; or if it has common_at() free slots, it leaves for the common shelf and their count is
+/* Adds the slabs of a list and their free slots. False: they are more than few. */
+static bool add_few(const struct list *l, unsigned *n, unsigned *free_slots)
+{
+    for (const struct slab *s = l->first; s != NULL; s = s->next) {
+        if (++*n > FEW_IDLE)
+            return false;
+        *free_slots += slab_count_free(s);
+    }
+    return true;
+}
+
+/* Whether the thread's slabs are few and at least half used together, the leased one counted as half used: while a thread
+ * replaces its blocks, most of its free slots gather in one slab, which it shall lease next. */
+static bool stays_own(const struct shelf *own, const struct slab *s, unsigned free_slots)
+{
+    unsigned n = 1;
+    if (!add_few(&own->ready, &n, &free_slots) || !add_few(&own->full, &n, &free_slots))
+        return false;
+    return free_slots * 4 < (2 * n + 1) * s->slots;
+}
+
+/* Files a slab that is on no list; or if half of it is free, it leaves for the common shelf and the count of its free slots is
  * returned. Until enter_common it is as leased, by nobody. */
-static unsigned file_or_leave_locked(struct shelf *own, struct slab *s)
+static unsigned file_or_leave_locked(struct shelf *own, struct slab *s, bool stays_if_few)
 {
     unsigned free_slots = slab_count_free(s);
-    if (s->shelf == COMMON_SHELF || free_slots < common_at(s)) {
+    if (s->shelf == COMMON_SHELF || free_slots < half_of(s) ||
+        (stays_if_few && free_slots < s->slots && stays_own(own, s, free_slots))) {
         file_young_locked(own, s, free_slots);
         return 0;
     }
@@ -185,9 +209,9 @@ static NOINLINE size_t enter_common(struct slab *s, unsigned free_slots)
     return free_bytes;
 }
 
-static void file_or_leave_and_drop(struct shelf *shelf, struct slab *s)
+static void file_or_leave_and_drop(struct shelf *shelf, struct slab *s, bool stays_if_few)
 {
-    unsigned leaves = file_or_leave_locked(shelf, s);
+    unsigned leaves = file_or_leave_locked(shelf, s, stays_if_few);
     lock_drop(&shelf->lock);
     if (leaves > 0)
         enter_common(s, leaves);
@@ -202,7 +226,7 @@ static void recount_first_full(struct shelf *shelf)
         return;
     }
     list_remove(&shelf->full, s);
-    file_or_leave_and_drop(shelf, s);
+    file_or_leave_and_drop(shelf, s, true);
 }
 
 /* Frees may have been miscounted by racing threads: look again at those who have waited longest. */
@@ -283,11 +307,12 @@ struct slab *shelf_lease(unsigned c, uint8_t own)
     return LIKELY(s != NULL) ? s : take_ready_of_any(c, own);
 }
 
+/* Half free: the thread ends, or others free its blocks. */
 void shelf_return(struct slab *s)
 {
     struct shelf *own = shelf_of(s);
     lock_take(&own->lock);
-    file_or_leave_and_drop(own, s);
+    file_or_leave_and_drop(own, s, false);
 }
 
 /* Of the first few slabs the one at the lowest address: so those at high ones run empty, and their memory serves other
@@ -380,7 +405,7 @@ static NOINLINE size_t event_locked(struct shelf *shelf, struct slab *s, unsigne
         list_remove(&shelf->ready, s);
         if (s->shelf == COMMON_SHELF)
             return file_young_locked(shelf, s, slab_count_free(s));
-        *leaves = file_or_leave_locked(shelf, s);
+        *leaves = file_or_leave_locked(shelf, s, true);
         return 0;
     case SLAB_RETIRED:
         break;
@@ -421,6 +446,8 @@ static bool is_due(const struct slab *s, const struct shelf_pass *pass)
 static size_t hold_old(struct shelf *shelf, const struct shelf_pass *pass, struct slab **held,
                        size_t max)
 {
+    if (is_empty(&shelf->ready))
+        return 0;
     size_t n = 0;
     lock_take(&shelf->lock);
     struct slab *next;

@@ -5,9 +5,9 @@
  * threshold (shelf_ready_at), because a lease that brings one slot costs as much as one that brings sixty.
  *
  * A class has a common shelf and some of threads' own (shelf_open). A slab goes to the shelf of who leased it, and to the
- * common one when half of it is free or a purge has found it idle. A thread leases from its own shelf, then from the common one: so
- * slabs with many live blocks seldom change hands, and their dirty lines need not travel. Only when there is no memory for
- * another slab it leases from any shelf.
+ * common one when half of it is free, unless it is one of the thread's last few, or when a purge has found it idle. A thread
+ * leases from its own shelf, then from the common one: so slabs with many live blocks seldom change hands, and their dirty
+ * lines need not travel. Only when there is no memory for another slab it leases from any shelf.
  *
  * Slabs of wide slots are never leased and all on the common shelf: threads take single slots, of the slab at the lowest
  * address among the few that have been ready for the longest time, or of one among these that was made for them. Else each thread
@@ -23,7 +23,7 @@
 enum { LEASE_TILL = 1 << 30 };
 
 /* Numbers of a class's shelves: the common one, and up to OWN_SHELVES of threads; more threads than these share them. */
-enum { COMMON_SHELF = 0, OWN_SHELVES = 8 };
+enum { COMMON_SHELF = 0, OWN_SHELVES = 128 };
 
 /* Makes sure that there are shelves of this number; those of the number before are open. False if out of memory. The caller lets in
  * one at a time, and none during a fork. */

@@ -190,6 +190,11 @@ static size_t fake_address_space_limit(void)
     return fails(ENTRY_SPACE_LIMIT) ? SIZE_MAX : os_linux.address_space_limit();
 }
 
+static unsigned fake_cpu_count(void)
+{
+    return fake.cpu_count;
+}
+
 static uint64_t fake_now_ms(void)
 {
     fails(ENTRY_NOW);
@@ -298,6 +303,7 @@ static const struct os_table fake_table = {
     .huge_pages = fake_huge_pages,
     .pages_resident = fake_pages_resident,
     .address_space_limit = fake_address_space_limit,
+    .cpu_count = fake_cpu_count,
     .now_ms = fake_now_ms,
     .now_ns = fake_now_ns,
     .random = fake_random,
@@ -316,6 +322,7 @@ void fake_os_install(void)
     memset(&fake, 0, sizeof fake);
     fake.clock_by_hand = true;
     fake.now_ms = 1000;
+    fake.cpu_count = 2;
     fake.ns_a_look = 1000;
     fake.refuse = ENTRY_BIT(ENTRY_HELPER_START);
     os = &fake_table;

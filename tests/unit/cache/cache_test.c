@@ -58,19 +58,24 @@ static void test_recycle(void **state)
     require_in_child(recycle, NULL);
 }
 
+struct cpus {
+    unsigned count, shelves;
+};
+
 /* The first thread has the common shelves while it is alone; then all take turns at the others. */
 static void give_shelves(void *arg)
 {
-    (void)arg;
+    const struct cpus *cpus = arg;
     open_heap();
+    fake.cpu_count = cpus->count;
     struct cache *first = cache_acquire();
     REQUIRE(first->shelf == COMMON_SHELF);
     void *block = take(first, 7);
     struct slab *s = slab_of((uintptr_t)block);
     REQUIRE(s->shelf == COMMON_SHELF);
-    for (unsigned i = 1; i < 2 * OWN_SHELVES; i++) {
+    for (unsigned i = 1; i < 2 * cpus->shelves; i++) {
         struct cache *next = cache_acquire();
-        REQUIRE(first->shelf == 1 && next->shelf == i % OWN_SHELVES + 1);
+        REQUIRE(first->shelf == 1 && next->shelf == i % cpus->shelves + 1);
         take(next, 7);
         REQUIRE(next->bins[7].slab->shelf == next->shelf);
     }
@@ -103,7 +108,9 @@ static void share_shelves(void *arg)
 static void test_shelves(void **state)
 {
     (void)state;
-    require_in_child(give_shelves, NULL);
+    struct cpus machines[] = {{1, 8}, {2, 8}, {3, 12}, {32, 128}, {1000, 128}};
+    for (size_t i = 0; i < sizeof machines / sizeof *machines; i++)
+        require_in_child(give_shelves, &machines[i]);
     require_in_child(share_shelves, NULL);
 }
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -251,6 +252,48 @@ static void test_limit(void **state)
     errno = 777;
 }
 
+static void bind_a_thread(void *arg)
+{
+    (void)arg;
+    cpu_set_t all, one;
+    REQUIRE(sched_getaffinity(0, sizeof all, &all) == 0);
+    REQUIRE(os_linux.cpu_count() == (unsigned)CPU_COUNT(&all));
+    CPU_ZERO(&one);
+    for (unsigned i = 0; CPU_COUNT(&one) == 0; i++) {
+        if (CPU_ISSET(i, &all))
+            CPU_SET(i, &one);
+    }
+    REQUIRE(sched_setaffinity(0, sizeof one, &one) == 0);
+    REQUIRE(os_linux.cpu_count() == 1);
+}
+
+static void *count_when_bound(void *count)
+{
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET((unsigned)sched_getcpu(), &one);
+    REQUIRE(sched_setaffinity(0, sizeof one, &one) == 0);
+    *(unsigned *)count = os_linux.cpu_count();
+    return NULL;
+}
+
+static void bind_another_thread(void *arg)
+{
+    (void)arg;
+    unsigned count = 0;
+    pthread_t thread;
+    REQUIRE(pthread_create(&thread, NULL, count_when_bound, &count) == 0);
+    REQUIRE(pthread_join(thread, NULL) == 0);
+    REQUIRE(count == os_linux.cpu_count());
+}
+
+static void test_cpus(void **state)
+{
+    (void)state;
+    require_in_child(bind_a_thread, NULL);
+    require_in_child(bind_another_thread, NULL);
+}
+
 static void test_clock(void **state)
 {
     (void)state;
@@ -401,15 +444,15 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, errno_is_untouched)
     const struct CMUnitTest tests[] = {
-        TEST(test_page_bytes),  TEST(test_map),
-        TEST(test_reserve),     TEST(test_purge),
-        TEST(test_move),        TEST(test_advice),
-        TEST(test_resident),    TEST(test_huge_page_is_split),
-        TEST(test_limit),       TEST(test_clock),
-        TEST(test_random),      TEST(test_abort),
-        TEST(test_write_error), TEST(test_wait),
-        TEST(test_thread_id),   TEST(test_helper),
-        TEST(test_read_file),
+        TEST(test_page_bytes), TEST(test_map),
+        TEST(test_reserve),    TEST(test_purge),
+        TEST(test_move),       TEST(test_advice),
+        TEST(test_resident),   TEST(test_huge_page_is_split),
+        TEST(test_limit),      TEST(test_cpus),
+        TEST(test_clock),      TEST(test_random),
+        TEST(test_abort),      TEST(test_write_error),
+        TEST(test_wait),       TEST(test_thread_id),
+        TEST(test_helper),     TEST(test_read_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

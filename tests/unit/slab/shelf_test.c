@@ -594,7 +594,7 @@ static void test_l5_place(void **state)
     require_in_child(break_the_lists, NULL);
 }
 
-enum { OWNED = 20, FIRST = 1, SECOND = 2 };
+enum { OWNED = 15, FIRST = 1, SECOND = 2 };
 
 static void open_heap_with_shelves(void)
 {
@@ -602,12 +602,26 @@ static void open_heap_with_shelves(void)
     REQUIRE(shelf_open(FIRST) && shelf_open(SECOND) && shelf_open(FIRST));
 }
 
+/* So many slots are freed when their slab is no longer leased. */
+static void add_idle(unsigned n, unsigned freed)
+{
+    struct slab *idle[4];
+    for (unsigned i = 0; i < n; i++)
+        idle[i] = lease_own(OWNED, FIRST, size_classes[OWNED].slots);
+    for (unsigned i = 0; i < n; i++) {
+        shelf_return(idle[i]);
+        for (unsigned slot = 0; slot < freed; slot++)
+            free_slot(idle[i], slot);
+    }
+}
+
 /* For each number of live slots: full or ready where the lessee alone finds it, or for all. */
 static void return_to_own_shelf(void *arg)
 {
-    (void)arg;
+    const unsigned *n_full = arg;
     open_heap_with_shelves();
     unsigned slots = size_classes[OWNED].slots;
+    add_idle(*n_full, 0);
     for (unsigned live = 0; live <= slots; live++) {
         struct slab *s = lease_own(OWNED, FIRST, live);
         shelf_return(s);
@@ -615,7 +629,7 @@ static void return_to_own_shelf(void *arg)
         bool common = (slots - live) * 2 >= slots;
         REQUIRE(s->shelf == (common ? COMMON_SHELF : FIRST) &&
                 s->place == (full ? SLAB_FULL : SLAB_READY));
-        REQUIRE(visit(OWNED).n[s->place] == 1 && shelf_check(OWNED) == 0);
+        REQUIRE(visit(OWNED).n[s->place] == 1 + (full ? *n_full : 0) && shelf_check(OWNED) == 0);
         struct slab *other = shelf_lease(OWNED, SECOND);
         REQUIRE((other == s) == common && other->shelf == SECOND);
         if (!common) {
@@ -632,22 +646,31 @@ static void return_to_own_shelf(void *arg)
     }
 }
 
-/* Frees bring a full slab to its lessee's ready list and then, when half of it is free, to the common one. */
+struct idle {
+    unsigned n, quarters_free; /* besides the slab that frees are made in */
+    unsigned leaves_at;        /* quarters of that one */
+};
+
+/* Frees bring a full slab to its lessee's ready list and then, when too much is free, to the common one. */
 static void follow_events_of_own(void *arg)
 {
-    (void)arg;
+    const struct idle *idle = arg;
     open_heap_with_shelves();
     unsigned slots = size_classes[OWNED].slots;
     struct slab *s = lease_own(OWNED, FIRST, slots);
     shelf_return(s);
+    add_idle(idle->n, slots * idle->quarters_free / 4);
+    REQUIRE(slots % 4 == 0);
     for (unsigned freed = 1; freed < slots; freed++) {
         fake.now_ms += 10;
         free_slot(s, freed - 1);
         REQUIRE(s->place == (freed < shelf_ready_at(OWNED) ? SLAB_FULL : SLAB_READY));
-        REQUIRE(s->shelf == (freed * 2 < slots ? FIRST : COMMON_SHELF) && shelf_check(OWNED) == 0);
+        bool leaves = freed * 4 >= slots * idle->leaves_at;
+        REQUIRE(s->shelf == (leaves ? COMMON_SHELF : FIRST) && shelf_check(OWNED) == 0);
     }
     REQUIRE(s->stamp_ms > (uint32_t)fake.now_ms - 10 * slots / 2);
-    REQUIRE(shelf_lease(OWNED, SECOND) == s);
+    free_slot(s, slots - 1);
+    REQUIRE(s->shelf == COMMON_SHELF && shelf_lease(OWNED, SECOND) == s);
 }
 
 /* Own slabs come first, then common ones, then own full ones where frees were miscounted, then memory. */
@@ -689,6 +712,7 @@ static void purge_own(void *arg)
     shelf_return(idle);
     shelf_return(miscounted);
     memset(miscounted->states, SLOT_FREE, slots / 2 + 1);
+    REQUIRE(idle->shelf == SECOND && miscounted->shelf == FIRST);
     purge_all_of(OWNED);
     REQUIRE(idle->shelf == COMMON_SHELF && miscounted->shelf == COMMON_SHELF);
     REQUIRE(visit(OWNED).n[SLAB_READY] == 2 && shelf_check(OWNED) == 0);
@@ -700,8 +724,12 @@ static void purge_own(void *arg)
 static void test_own_shelves(void **state)
 {
     (void)state;
-    require_in_child(return_to_own_shelf, NULL);
-    require_in_child(follow_events_of_own, NULL);
+    for (unsigned n_full = 0; n_full < 4; n_full++)
+        require_in_child(return_to_own_shelf, &n_full);
+    struct idle cases[] = {{0, 0, 3}, {1, 0, 4}, {1, 1, 4}, {1, 2, 3},
+                           {1, 3, 2}, {2, 0, 2}, {2, 1, 2}, {3, 1, 2}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        require_in_child(follow_events_of_own, &cases[i]);
     require_in_child(lease_in_order, NULL);
     require_in_child(purge_own, NULL);
 }
