@@ -14,6 +14,7 @@ from report import table
 from rows import shuffled
 
 KILL_AFTER_SECONDS = 120
+SIMULATION_SECONDS = 900  # minutes on an idle machine
 
 
 class Page:
@@ -39,18 +40,18 @@ class Context:
         for number in range(self.rounds):
             yield number + 1, shuffled(self.chosen, number)
 
-    def run(self, allocator, command, measure_into=None, variable="LD_PRELOAD"):
+    def run(self, allocator, command, measure_into=None, variable="LD_PRELOAD", seconds=KILL_AFTER_SECONDS):
         """Output of a program under an allocator, or None; failures are noted and shown."""
         environment = dict(os.environ, LC_ALL="C")
         if allocator and allocator.library:
             environment[variable] = allocator.library
         try:
             done = subprocess.run(command, env=environment, capture_output=True, text=True,
-                                  timeout=KILL_AFTER_SECONDS)
+                                  timeout=seconds)
             trouble = "" if done.returncode == 0 else (
                 f"status {done.returncode}: {done.stderr.strip()[-120:]}")
         except subprocess.TimeoutExpired:
-            trouble = f"killed after {KILL_AFTER_SECONDS} s"
+            trouble = f"killed after {seconds} s"
         if trouble:
             name = allocator.name if allocator else "no allocator"
             self.failures.append(f"{name}: `{' '.join(command[1:])}`: {trouble}")
@@ -375,7 +376,7 @@ def stalls(context):
 # Many cores, on paper
 
 def many_cores(context):
-    output = context.run(None, [context.tools.manycore])
+    output = context.run(None, [context.tools.manycore], seconds=SIMULATION_SECONDS)
     if not output:
         raise BenchError("; ".join(context.failures))
     raw = json.loads(output)

@@ -20,7 +20,7 @@ struct design {
     int (*check)(void);
 };
 
-enum { DESIGNS = 8 };
+enum { DESIGNS = 12 };
 
 /* The blocks' own lines, which the program writes and reads whatever the design. */
 extern struct line block_lines[SLABS_MOST * SLOTS];
@@ -35,7 +35,8 @@ void slabs_reset(void);
  * ends. */
 struct line *map_line(uint32_t slab);
 
-extern const struct design design_ration, design_ahead, design_counters, design_shards,
-    design_lists, design_messages, design_central, design_one_lock;
+extern const struct design design_ration, design_none_own, design_eight, design_half, design_shards,
+    design_ahead, design_counters, design_all, design_lists, design_messages, design_central,
+    design_one_lock;
 
 #endif

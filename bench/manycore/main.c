@@ -10,7 +10,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LIVE = 500, RING = 256, POLL_NS = 50, SLABS_A_LINE = 8, MEASURED_US = 200, CHECKED_US = 60 };
+enum {
+    LIVE = 500,
+    LIVE_MANY = 4000, /* two slabs a class and more */
+    RING = 256,
+    POLL_NS = 50,
+    SLABS_A_LINE = 8,
+    MEASURED_US = 100,
+    CHECKED_US = 30,
+    WARM_SHARE = 40, /* of the measured time goes before, until no first slabs are made */
+};
 
 struct line block_lines[SLABS_MOST * SLOTS];
 bool block_is_live[SLABS_MOST * SLOTS];
@@ -18,17 +27,18 @@ static struct line map_lines[SLABS_MOST / SLABS_A_LINE];
 static uint32_t n_slabs;
 
 static const struct design *const all_designs[DESIGNS] = {
-    &design_ration, &design_ahead,    &design_counters, &design_shards,
+    &design_ration, &design_none_own, &design_eight,    &design_half,
+    &design_shards, &design_ahead,    &design_counters, &design_all,
     &design_lists,  &design_messages, &design_central,  &design_one_lock};
 static const unsigned core_counts[] = {1, 2, 4, 8, 16, 32, 64, 128};
 enum { COUNTS = sizeof core_counts / sizeof *core_counts };
 
 /* What the program does. A core alternates between a malloc (class drawn) and a free, or only does one. */
-enum work { WORK_LOCAL, WORK_PIPELINE, WORK_HANDOVER, WORKS };
-static const char *const work_names[WORKS] = {"local", "pipeline", "handover"};
+enum work { WORK_LOCAL, WORK_REPLACE, WORK_PIPELINE, WORK_HANDOVER, WORKS };
+static const char *const work_names[WORKS] = {"local", "replace", "pipeline", "handover"};
 
 struct program {
-    uint32_t slots[LIVE];
+    uint32_t slots[LIVE_MANY];
     uint32_t ring[RING]; /* a producer's */
     unsigned written, read;
     unsigned slot, class;
@@ -139,6 +149,8 @@ static void step(const struct design *design, enum work work, struct core *core)
 
     if (work == WORK_LOCAL) {
         step_table(design, core, programs[core->number].slots, LIVE);
+    } else if (work == WORK_REPLACE) {
+        step_table(design, core, programs[core->number].slots, LIVE_MANY);
     } else if (work == WORK_HANDOVER) {
         step_table(design, core, shared_slots, n_cores * LIVE);
     } else {
@@ -220,7 +232,7 @@ static struct figures simulate(const struct design *design, enum work work, unsi
 {
     struct figures figures = {0};
     double pairs = 0;
-    picoseconds warm = (picoseconds)(2 * us * 1e6), end = warm + (picoseconds)(us * 1e6);
+    picoseconds warm = (picoseconds)(WARM_SHARE * us * 1e6), end = warm + (picoseconds)(us * 1e6);
 
     slabs_reset();
     machine_reset(n);

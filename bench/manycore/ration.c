@@ -1,10 +1,13 @@
-/* libration's protocol: src/cache/refill.c, src/slab/shelf.c, src/core/fast_path.h. And three changes
- * to it that are not made:
+/* libration's protocol: src/cache/refill.c, src/slab/shelf.c, src/core/fast_path.h. And variants of it that are not built:
  *
+ *   ration-shelves   no shelves of threads, as libration was before docs/decisions/0013-shelves-of-threads.md
+ *   ration-eight     eight shelves that all threads share
+ *   ration-half      a slab leaves its thread's shelf when half of it is free, however few the thread has
+ *   ration+shards    a common shelf for each cluster; who finds its own empty looks into the others
  *   ration+ahead     a free asks for the two lines that it will write with the intent to write (prefetchw), so
  *                    that each travels once and not twice
  *   ration+counters  that, and the frees are counted in the line of the state bytes: one line a free
- *   ration+shards    that, and a shelf for each cluster of cores; who finds its own empty looks into the others */
+ *   ration+all       counters and shards */
 #include "designs.h"
 
 #include <string.h>
@@ -14,8 +17,9 @@ enum {
     NONE = -1,
     LEASE_TILL = 1 << 30,
     READY_AT = SLOTS / 16,
+    HALF = SLOTS / 2,
+    FEW_IDLE = 2,
     EVENT_SHARE = 4,
-    LOOK_FOR_OWN = 8,
     SWEEP = 4,
     WARM_AT = 16,
     REWIND_SHARE = 6,
@@ -27,9 +31,9 @@ struct slab {
     struct line state_lines[GROUPS];
     uint8_t live[SLOTS]; /* the state bytes */
     int32_t till;
-    int previous, next, lessee;
+    int previous, next;
     uint16_t opened;
-    uint8_t class, place, shard;
+    uint8_t class, place, shelf;
 };
 
 struct list {
@@ -49,33 +53,65 @@ struct bin {
 };
 
 static struct {
-    bool asks_to_write, counts_by_group, has_shards;
+    unsigned own_shelves;
+    bool leaves_at_half, asks_to_write, counts_by_group, has_shards;
 } variant;
 
-enum { SHARDS = CORES_MOST / CLUSTER };
+/* The common ones, by cluster where they are sharded, then those of threads. */
+enum { SHARDS = CORES_MOST / CLUSTER, SHELVES = SHARDS + CORES_MOST };
 static struct slab slabs[SLABS_MOST];
-static struct shelf all_shelves[CLASSES][SHARDS];
+static struct shelf all_shelves[CLASSES][SHELVES];
 static struct lock span_lock;
 static struct bin bins[CORES_MOST][CLASSES];
-static int events[CORES_MOST]; /* a slab whose event waits for the shelf's lock */
+static int events[CORES_MOST];  /* a slab whose event waits for the shelf's lock */
+static int leaving[CORES_MOST]; /* a slab on no list that waits for a common shelf's lock */
 
-static void reset(void)
+static void reset_shelves(unsigned own_shelves)
 {
     memset(&variant, 0, sizeof variant);
+    variant.own_shelves = own_shelves;
     memset(slabs, 0, sizeof slabs);
     memset(&span_lock, 0, sizeof span_lock);
     memset(all_shelves, 0, sizeof all_shelves);
-    for (unsigned i = 0; i < CLASSES * SHARDS; i++) {
-        struct shelf *shelf = &all_shelves[i / SHARDS][i % SHARDS];
+    for (unsigned i = 0; i < CLASSES * SHELVES; i++) {
+        struct shelf *shelf = &all_shelves[i / SHELVES][i % SHELVES];
         shelf->ready = shelf->full = (struct list){NONE, NONE};
         shelf->retired = NONE;
     }
     for (unsigned i = 0; i < CORES_MOST; i++) {
-        events[i] = NONE;
+        events[i] = leaving[i] = NONE;
         for (unsigned c = 0; c < CLASSES; c++) {
             bins[i][c] = (struct bin){.slab = NONE};
         }
     }
+}
+
+/* Four for each processor, 128 at most: with this many threads none is shared. */
+static void reset(void)
+{
+    reset_shelves(CORES_MOST);
+}
+
+static void reset_none_own(void)
+{
+    reset_shelves(0);
+}
+
+static void reset_eight(void)
+{
+    reset_shelves(8);
+}
+
+static void reset_half(void)
+{
+    reset();
+    variant.leaves_at_half = true;
+}
+
+static void reset_shards(void)
+{
+    reset();
+    variant.has_shards = true;
 }
 
 static void reset_ahead(void)
@@ -90,7 +126,7 @@ static void reset_counters(void)
     variant.counts_by_group = true;
 }
 
-static void reset_shards(void)
+static void reset_all(void)
 {
     reset_counters();
     variant.has_shards = true;
@@ -98,7 +134,30 @@ static void reset_shards(void)
 
 static struct shelf *shelf_of(const struct slab *slab)
 {
-    return &all_shelves[slab->class][slab->shard];
+    return &all_shelves[slab->class][slab->shelf];
+}
+
+static unsigned common_number(const struct core *core)
+{
+    return variant.has_shards ? core->number / CLUSTER : 0;
+}
+
+/* A thread that is alone has the common ones. */
+static unsigned own_number(const struct core *core)
+{
+    return n_cores > 1 && variant.own_shelves > 0 ? SHARDS + core->number % variant.own_shelves
+                                                  : common_number(core);
+}
+
+static bool is_own(const struct slab *slab)
+{
+    return slab->shelf >= SHARDS;
+}
+
+static bool is_empty(struct core *core, struct shelf *shelf, const struct list *list)
+{
+    line_read(core, &shelf->lock.line);
+    return list->first == NONE;
 }
 
 static void write_neighbour(struct core *core, int slab)
@@ -148,32 +207,74 @@ static void retire(struct core *core, struct shelf *shelf, int s)
     shelf->retired = s;
 }
 
-static void file(struct core *core, struct shelf *shelf, int s)
+static void file_counted(struct core *core, struct shelf *shelf, int s, int n_free)
 {
     struct slab *slab = &slabs[s];
-    int n_free = (int)count_free(core, slab), live = SLOTS - n_free;
+    int live = SLOTS - n_free, share = SLOTS / EVENT_SHARE;
 
     line_write(core, &slab->header);
-    if (live == 0) {
+    if (live == 0 && shelf->ready.first != NONE) {
         retire(core, shelf, s);
         return;
     }
     slab->place = n_free < READY_AT ? FULL : READY;
-    slab->till = n_free < READY_AT ? READY_AT - n_free - 1
-                                   : (live < SLOTS / EVENT_SHARE ? live : SLOTS / EVENT_SHARE) - 1;
+    slab->till = (n_free < READY_AT               ? READY_AT - n_free
+                  : is_own(slab) && n_free < HALF ? HALF - n_free
+                  : live < share                  ? live
+                                                  : share) -
+                 1;
     list_append(core, slab->place == FULL ? &shelf->full : &shelf->ready, s);
 }
 
-static int choose_ready(struct core *core, const struct shelf *shelf)
+static bool add_few(struct core *core, const struct list *list, int *n, int *n_free)
 {
-    int s = shelf->ready.first;
-    for (int i = 0; i < LOOK_FOR_OWN && s != NONE; i++, s = slabs[s].next) {
-        line_read(core, &slabs[s].header);
-        if (slabs[s].lessee == (int)core->number) {
-            return s;
+    for (int s = list->first; s != NONE; s = slabs[s].next) {
+        if (++*n > FEW_IDLE) {
+            return false;
         }
+        *n_free += (int)count_free(core, &slabs[s]);
     }
-    return shelf->ready.first;
+    return true;
+}
+
+static bool stays_own(struct core *core, const struct shelf *own, int n_free)
+{
+    int n = 1;
+    return !variant.leaves_at_half && n_free < SLOTS && add_few(core, &own->ready, &n, &n_free) &&
+           add_few(core, &own->full, &n, &n_free) && n_free * 4 < (2 * n + 1) * SLOTS;
+}
+
+/* Files a slab that is on no list, or lets it leave for a common shelf. */
+static void file_or_leave(struct core *core, struct shelf *shelf, int s, bool stays_if_few)
+{
+    struct slab *slab = &slabs[s];
+    int n_free = (int)count_free(core, slab);
+
+    if (!is_own(slab) || n_free < HALF || (stays_if_few && stays_own(core, shelf, n_free))) {
+        file_counted(core, shelf, s, n_free);
+        return;
+    }
+    line_write(core, &slab->header);
+    slab->place = LEASED;
+    slab->shelf = (uint8_t)common_number(core);
+    leaving[core->number] = s;
+}
+
+/* What a slab that left still needs. False: the core slept. */
+static bool settle(struct core *core)
+{
+    int s = leaving[core->number];
+    if (s == NONE) {
+        return true;
+    }
+    struct shelf *common = shelf_of(&slabs[s]);
+    if (!lock_take(core, &common->lock)) {
+        return false;
+    }
+    file_counted(core, common, s, (int)count_free(core, &slabs[s]));
+    lock_drop(core, &common->lock);
+    leaving[core->number] = NONE;
+    return true;
 }
 
 static int create(struct core *core, struct shelf *shelf, unsigned class)
@@ -201,46 +302,106 @@ static int create(struct core *core, struct shelf *shelf, unsigned class)
     return s;
 }
 
-/* The shelf to lease from: one's own, or the nearest other with something ready, else one's own. */
-static struct shelf *choose_shelf(struct core *core, unsigned class)
+static void lease(struct core *core, unsigned class, int s)
 {
-    unsigned own = variant.has_shards ? core->number / CLUSTER : 0;
-    for (unsigned i = 0; variant.has_shards && i < SHARDS; i++) {
-        struct shelf *shelf = &all_shelves[class][own ^ i];
-        line_read(core, &shelf->lock.line);
-        if (shelf->ready.first != NONE) {
-            return shelf;
-        }
-    }
-    return &all_shelves[class][own];
+    line_write(core, &slabs[s].header);
+    slabs[s].place = LEASED;
+    slabs[s].shelf = (uint8_t)own_number(core);
+    slabs[s].till = LEASE_TILL;
+    bins[core->number][class] = (struct bin){.slab = s};
 }
 
-static bool lease(struct core *core, unsigned class)
+static void take_ready(struct core *core, struct shelf *shelf, unsigned class)
 {
-    struct shelf *shelf = choose_shelf(core, class);
+    int s = shelf->ready.first;
+    if (s != NONE) {
+        list_remove(core, &shelf->ready, s);
+        lease(core, class, s);
+    }
+}
 
+/* False: the core slept. */
+static bool try_ready(struct core *core, struct shelf *shelf, unsigned class)
+{
+    if (is_empty(core, shelf, &shelf->ready)) {
+        return true;
+    }
     if (!lock_take(core, &shelf->lock)) {
         return false;
     }
-    for (int i = 0; shelf->ready.first == NONE && i < SWEEP && shelf->full.first != NONE; i++) {
-        int s = shelf->full.first;
-        list_remove(core, &shelf->full, s);
-        file(core, shelf, s);
-    }
-    int s = choose_ready(core, shelf);
-    if (s != NONE) {
-        list_remove(core, &shelf->ready, s);
-    } else {
-        s = create(core, shelf, class);
-    }
-    line_write(core, &slabs[s].header);
-    slabs[s].place = LEASED;
-    slabs[s].shard = variant.has_shards ? (uint8_t)(core->number / CLUSTER) : 0;
-    slabs[s].lessee = (int)core->number;
-    slabs[s].till = LEASE_TILL;
+    take_ready(core, shelf, class);
     lock_drop(core, &shelf->lock);
-    bins[core->number][class] = (struct bin){.slab = s};
     return true;
+}
+
+static bool sweep(struct core *core, struct shelf *shelf)
+{
+    for (int i = 0; i < SWEEP && !is_empty(core, shelf, &shelf->full); i++) {
+        if (!lock_take(core, &shelf->lock)) {
+            return false;
+        }
+        int s = shelf->full.first;
+        if (s != NONE) {
+            list_remove(core, &shelf->full, s);
+            file_or_leave(core, shelf, s, true);
+        }
+        lock_drop(core, &shelf->lock);
+        if (!settle(core)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The nearest common shelf with something ready, else the one of this cluster. */
+static struct shelf *choose_common(struct core *core, unsigned class)
+{
+    unsigned nearest = common_number(core);
+    for (unsigned i = 0; variant.has_shards && i < SHARDS; i++) {
+        struct shelf *shelf = &all_shelves[class][nearest ^ i];
+        if (!is_empty(core, shelf, &shelf->ready)) {
+            return shelf;
+        }
+    }
+    return &all_shelves[class][nearest];
+}
+
+static bool take_common_or_create(struct core *core, struct shelf *common, unsigned class)
+{
+    if (!lock_take(core, &common->lock)) {
+        return false;
+    }
+    take_ready(core, common, class);
+    if (bins[core->number][class].slab == NONE) {
+        lease(core, class, create(core, common, class));
+    }
+    lock_drop(core, &common->lock);
+    return true;
+}
+
+/* False: the core slept, or has a slab. */
+static bool goes_on(const struct core *core, unsigned class, bool awake)
+{
+    return awake && bins[core->number][class].slab == NONE;
+}
+
+static bool lease_one(struct core *core, unsigned class)
+{
+    const struct bin *bin = &bins[core->number][class];
+    struct shelf *own = &all_shelves[class][own_number(core)];
+    struct shelf *common = choose_common(core, class);
+
+    bool awake = try_ready(core, own, class);
+    if (goes_on(core, class, awake) && is_empty(core, common, &common->ready)) {
+        awake = sweep(core, own);
+        if (goes_on(core, class, awake)) {
+            awake = try_ready(core, own, class);
+        }
+    }
+    if (goes_on(core, class, awake)) {
+        awake = take_common_or_create(core, common, class);
+    }
+    return awake && bin->slab != NONE;
 }
 
 static uint64_t scan(struct core *core, struct slab *slab, unsigned group)
@@ -309,10 +470,10 @@ static bool give_back(struct core *core, struct bin *bin)
     if (!lock_take(core, &shelf->lock)) {
         return false;
     }
-    file(core, shelf, bin->slab);
+    file_or_leave(core, shelf, bin->slab, false);
     lock_drop(core, &shelf->lock);
     bin->slab = NONE;
-    return true;
+    return settle(core);
 }
 
 static bool refill(struct core *core, unsigned class)
@@ -323,7 +484,7 @@ static bool refill(struct core *core, unsigned class)
         return true;
     }
     while (bin->mask == 0) {
-        if ((bin->slab != NONE && !give_back(core, bin)) || !lease(core, class)) {
+        if ((bin->slab != NONE && !give_back(core, bin)) || !lease_one(core, class)) {
             return false;
         }
         if (!find_from(core, bin, 0)) {
@@ -345,20 +506,24 @@ static bool event(struct core *core)
     line_write(core, &slab->header);
     if (slab->place == FULL || slab->place == READY) {
         list_remove(core, slab->place == FULL ? &shelf->full : &shelf->ready, s);
-        file(core, shelf, s);
+        if (slab->place == FULL) {
+            file_counted(core, shelf, s, READY_AT);
+        } else {
+            file_or_leave(core, shelf, s, true);
+        }
     } else {
         slab->till = LEASE_TILL;
     }
     lock_drop(core, &shelf->lock);
     events[core->number] = NONE;
-    return true;
+    return settle(core);
 }
 
 static bool take(struct core *core, unsigned class, uint32_t *block)
 {
     struct bin *bin = &bins[core->number][class];
 
-    if ((events[core->number] != NONE && !event(core)) ||
+    if (!settle(core) || (events[core->number] != NONE && !event(core)) ||
         (bin->mask == 0 && !refill(core, class))) {
         return false;
     }
@@ -375,7 +540,7 @@ static bool give(struct core *core, uint32_t block)
     struct slab *slab = &slabs[block / SLOTS];
     struct line *state = &slab->state_lines[block % SLOTS / GROUP];
 
-    if (events[core->number] != NONE && !event(core)) {
+    if (!settle(core) || (events[core->number] != NONE && !event(core))) {
         return false;
     }
     line_read(core, map_line(block / SLOTS));
@@ -429,8 +594,8 @@ static int check(void)
             return broken_one;
         }
     }
-    for (unsigned i = 0; i < CLASSES * SHARDS; i++) {
-        const struct shelf *shelf = &all_shelves[i / SHARDS][i % SHARDS];
+    for (unsigned i = 0; i < CLASSES * SHELVES; i++) {
+        const struct shelf *shelf = &all_shelves[i / SHELVES][i % SHELVES];
         int broken_one = check_list(&shelf->ready, READY) | check_list(&shelf->full, FULL);
         if (broken_one != 0) {
             return broken_one;
@@ -440,7 +605,14 @@ static int check(void)
 }
 
 const struct design design_ration = {"ration", "this library", reset, take, give, check};
+const struct design design_none_own = {
+    "ration-shelves", "as before decision 0013", reset_none_own, take, give, check};
+const struct design design_eight = {
+    "ration-eight", "with eight shelves for all threads", reset_eight, take, give, check};
+const struct design design_half = {
+    "ration-half", "with decision 0013 alone", reset_half, take, give, check};
+const struct design design_shards = {"ration+shards", "not built", reset_shards, take, give, check};
 const struct design design_ahead = {"ration+ahead", "not built", reset_ahead, take, give, check};
 const struct design design_counters = {
     "ration+counters", "not built", reset_counters, take, give, check};
-const struct design design_shards = {"ration+shards", "not built", reset_shards, take, give, check};
+const struct design design_all = {"ration+all", "not built", reset_all, take, give, check};
