@@ -185,19 +185,19 @@ static bool stays_own(const struct shelf *own, const struct slab *s, unsigned fr
     return free_slots * 4 < (2 * n + 1) * s->slots;
 }
 
-/* Files a slab that is on no list; or if half of it is free, it leaves for the common shelf and the count of its free slots is
- * returned. Until enter_common it is as leased, by nobody. */
-static unsigned file_or_leave_locked(struct shelf *own, struct slab *s, bool stays_if_few)
+/* Files a slab that is on no list, and returns as file_counted_locked; or if half of it is free, it leaves for the common shelf:
+ * *leaves is the count of its free slots. Until enter_common it is as leased, by nobody. */
+static size_t file_or_leave_locked(struct shelf *own, struct slab *s, bool stays_if_few,
+                                   unsigned *leaves)
 {
     unsigned free_slots = slab_count_free(s);
     if (s->shelf == COMMON_SHELF || free_slots < half_of(s) ||
-        (stays_if_few && free_slots < s->slots && stays_own(own, s, free_slots))) {
-        file_young_locked(own, s, free_slots);
-        return 0;
-    }
+        (stays_if_few && free_slots < s->slots && stays_own(own, s, free_slots)))
+        return file_young_locked(own, s, free_slots);
     s->place = SLAB_LEASED;
     atomic_store_release(&s->shelf, (uint8_t)COMMON_SHELF);
-    return free_slots;
+    *leaves = free_slots;
+    return 0;
 }
 
 static NOINLINE size_t enter_common(struct slab *s, unsigned free_slots)
@@ -211,7 +211,8 @@ static NOINLINE size_t enter_common(struct slab *s, unsigned free_slots)
 
 static void file_or_leave_and_drop(struct shelf *shelf, struct slab *s, bool stays_if_few)
 {
-    unsigned leaves = file_or_leave_locked(shelf, s, stays_if_few);
+    unsigned leaves = 0;
+    file_or_leave_locked(shelf, s, stays_if_few, &leaves);
     lock_drop(&shelf->lock);
     if (leaves > 0)
         enter_common(s, leaves);
@@ -403,10 +404,7 @@ static NOINLINE size_t event_locked(struct shelf *shelf, struct slab *s, unsigne
         return file_ready_locked(shelf, s);
     case SLAB_READY:
         list_remove(&shelf->ready, s);
-        if (s->shelf == COMMON_SHELF)
-            return file_young_locked(shelf, s, slab_count_free(s));
-        *leaves = file_or_leave_locked(shelf, s, true);
-        return 0;
+        return file_or_leave_locked(shelf, s, true, leaves);
     case SLAB_RETIRED:
         break;
     }

@@ -54,14 +54,13 @@ static struct seen visit(unsigned c)
     return seen;
 }
 
-/* A free by anybody, as the fast path does it. */
-static void free_slot(struct slab *s, unsigned slot)
+/* A free by anybody, as the fast path does it. Returns what it tells of free bytes. */
+static size_t free_slot(struct slab *s, unsigned slot)
 {
     uintptr_t address = s->base + (uintptr_t)slot * size_classes[s->class_index].size;
     REQUIRE(s->states[slot] == SLOT_LIVE);
     s->states[slot] = SLOT_FREE;
-    if (hint_take_one_is_negative(&s->till))
-        shelf_event(address);
+    return hint_take_one_is_negative(&s->till) ? shelf_event(address) : 0;
 }
 
 static void purge_all_of(unsigned c)
@@ -663,7 +662,10 @@ static void follow_events_of_own(void *arg)
     REQUIRE(slots % 4 == 0);
     for (unsigned freed = 1; freed < slots; freed++) {
         fake.now_ms += 10;
-        free_slot(s, freed - 1);
+        size_t told = free_slot(s, freed - 1);
+        REQUIRE((told > 0) ==
+                (freed == shelf_ready_at(OWNED) || freed == slots / 2 || freed == slots / 4 * 3));
+        REQUIRE(told == 0 || told == (size_t)freed * size_classes[OWNED].size);
         REQUIRE(s->place == (freed < shelf_ready_at(OWNED) ? SLAB_FULL : SLAB_READY));
         bool leaves = freed * 4 >= slots * idle->leaves_at;
         REQUIRE(s->shelf == (leaves ? COMMON_SHELF : FIRST) && shelf_check(OWNED) == 0);
