@@ -24,16 +24,23 @@ enum {
 };
 
 static struct shelf common_shelves[CLASS_COUNT];
-static struct shelf *shelves[1 + OWN_SHELVES] = {common_shelves}; /* null: not open */
+static struct shelf *own_shelves[OWN_SHELVES]; /* rows by their number - 1 */
+static uint8_t n_open;                         /* of these */
 
 static struct shelf *common_shelf(unsigned c)
 {
     return &common_shelves[c];
 }
 
+/* An open one. */
+static struct shelf *row_of(unsigned number)
+{
+    return number == COMMON_SHELF ? common_shelves : own_shelves[number - 1];
+}
+
 static struct shelf *shelf_of(const struct slab *s)
 {
-    return &shelves[atomic_load_acquire(&s->shelf)][s->class_index];
+    return &row_of(atomic_load_acquire(&s->shelf))[s->class_index];
 }
 
 /* Who has the lock may change the slab's shelf. */
@@ -51,8 +58,7 @@ static struct shelf *lock_shelf_of(const struct slab *s)
 /* The i-th shelf of class c, or of all; null: no more are open. */
 static struct shelf *class_shelf(unsigned c, unsigned i)
 {
-    struct shelf *row = i <= OWN_SHELVES ? atomic_load_acquire(&shelves[i]) : NULL;
-    return row != NULL ? &row[c] : NULL;
+    return i <= atomic_load_acquire(&n_open) ? &row_of(i)[c] : NULL;
 }
 
 static struct shelf *any_shelf(unsigned i)
@@ -63,9 +69,13 @@ static struct shelf *any_shelf(unsigned i)
 /* Zeroes are shelves with nothing on them, their locks free and of RANK_SHELF. */
 bool shelf_open(uint8_t number)
 {
-    if (shelves[number] == NULL)
-        atomic_store_release(&shelves[number], (struct shelf *)records_take(sizeof common_shelves));
-    return shelves[number] != NULL;
+    if (number <= n_open)
+        return true;
+    own_shelves[number - 1] = records_take(sizeof common_shelves);
+    if (own_shelves[number - 1] == NULL)
+        return false;
+    atomic_store_release(&n_open, number);
+    return true;
 }
 
 /* `first` is looked at without the lock, to see whether it pays to take it. */
@@ -297,7 +307,7 @@ static COLD struct slab *take_ready_of_any(unsigned c, uint8_t own)
 
 struct slab *shelf_lease(unsigned c, uint8_t own)
 {
-    struct shelf *shelf = &shelves[own][c];
+    struct shelf *shelf = &row_of(own)[c];
     struct slab *s = take_ready(shelf, own);
     if (s == NULL && is_empty(&common_shelf(c)->ready)) {
         sweep_full(shelf);
