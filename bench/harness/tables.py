@@ -14,7 +14,7 @@ from report import table
 from rows import shuffled
 
 KILL_AFTER_SECONDS = 120
-SIMULATION_SECONDS = 900  # minutes on an idle machine
+SIMULATION_SECONDS = 900  # about four minutes on an idle machine
 
 
 class Page:

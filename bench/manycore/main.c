@@ -18,7 +18,7 @@ enum {
     SLABS_A_LINE = 8,
     MEASURED_US = 100,
     CHECKED_US = 30,
-    WARM_SHARE = 40, /* of the measured time goes before, until no first slabs are made */
+    WARM_TIMES = 40, /* the measured time goes before it: by then all first slabs are made */
 };
 
 struct line block_lines[SLABS_MOST * SLOTS];
@@ -232,7 +232,7 @@ static struct figures simulate(const struct design *design, enum work work, unsi
 {
     struct figures figures = {0};
     double pairs = 0;
-    picoseconds warm = (picoseconds)(WARM_SHARE * us * 1e6), end = warm + (picoseconds)(us * 1e6);
+    picoseconds warm = (picoseconds)(WARM_TIMES * us * 1e6), end = warm + (picoseconds)(us * 1e6);
 
     slabs_reset();
     machine_reset(n);

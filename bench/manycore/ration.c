@@ -387,10 +387,8 @@ static bool goes_on(const struct core *core, unsigned class, bool awake)
 
 static bool lease_one(struct core *core, unsigned class)
 {
-    const struct bin *bin = &bins[core->number][class];
     struct shelf *own = &all_shelves[class][own_number(core)];
     struct shelf *common = choose_common(core, class);
-
     bool awake = try_ready(core, own, class);
     if (goes_on(core, class, awake) && is_empty(core, common, &common->ready)) {
         awake = sweep(core, own);
@@ -401,7 +399,7 @@ static bool lease_one(struct core *core, unsigned class)
     if (goes_on(core, class, awake)) {
         awake = take_common_or_create(core, common, class);
     }
-    return awake && bin->slab != NONE;
+    return awake;
 }
 
 static uint64_t scan(struct core *core, struct slab *slab, unsigned group)

@@ -318,7 +318,7 @@ struct slab *shelf_lease(unsigned c, uint8_t own)
     return LIKELY(s != NULL) ? s : take_ready_of_any(c, own);
 }
 
-/* Half free: the thread ends, or others free its blocks. */
+/* Half free it leaves: its thread ends, or has found few slots in it while others freed many behind it. */
 void shelf_return(struct slab *s)
 {
     struct shelf *own = shelf_of(s);

@@ -24,6 +24,7 @@ static const char *const entry_names[ENTRY_COUNT] = {
     [ENTRY_HUGE_PAGES] = "huge_pages",
     [ENTRY_PAGES_RESIDENT] = "pages_resident",
     [ENTRY_SPACE_LIMIT] = "address_space_limit",
+    [ENTRY_CPU_COUNT] = "cpu_count",
     [ENTRY_NOW] = "now_ms",
     [ENTRY_RANDOM] = "random",
     [ENTRY_WRITE_ERROR] = "write_error",
@@ -192,7 +193,7 @@ static size_t fake_address_space_limit(void)
 
 static unsigned fake_cpu_count(void)
 {
-    return fake.cpu_count;
+    return fails(ENTRY_CPU_COUNT) ? 1 : fake.cpu_count;
 }
 
 static uint64_t fake_now_ms(void)
