@@ -275,23 +275,29 @@ static NOINLINE struct slab *take_ready(struct shelf *shelf, uint8_t own)
     return s;
 }
 
-static struct slab *create_locked(struct shelf *common, unsigned c)
+/* *fresh: the same slab if it is of fresh memory, for slab_ask_huge. */
+static struct slab *create_locked(struct shelf *common, unsigned c, struct slab **fresh)
 {
     struct slab *record = common->retired;
     struct slab *s = slab_create(c, record);
     if (s != NULL && s == record)
         common->retired = record->next;
+    if (s != NULL && s->fresh)
+        *fresh = s;
     return s;
 }
 
 static struct slab *take_common_or_create(unsigned c, uint8_t own)
 {
+    struct slab *fresh = NULL;
     struct shelf *common = common_shelf(c);
     lock_take(&common->lock);
     struct slab *s = take_ready_locked(common, own);
-    if (s == NULL && (s = create_locked(common, c)) != NULL)
+    if (s == NULL && (s = create_locked(common, c, &fresh)) != NULL)
         lease_locked(s, own);
     lock_drop(&common->lock);
+    if (fresh != NULL)
+        slab_ask_huge(fresh);
     return s;
 }
 
@@ -342,10 +348,11 @@ static struct slab *choose_wide_locked(const struct shelf *common, uint8_t own)
 }
 
 /* A slab of wide slots with a free one. */
-static struct slab *ready_wide_locked(struct shelf *common, unsigned c, uint8_t own)
+static struct slab *ready_wide_locked(struct shelf *common, unsigned c, uint8_t own,
+                                      struct slab **fresh)
 {
     struct slab *s = choose_wide_locked(common, own);
-    if (s != NULL || (s = create_locked(common, c)) == NULL)
+    if (s != NULL || (s = create_locked(common, c, fresh)) == NULL)
         return s;
     s->made_for = own;
     s->stamp_ms = (uint32_t)os->now_ms();
@@ -373,9 +380,9 @@ static uint64_t without_lowest(uint64_t mask, unsigned n)
 }
 
 static void *take_slot_locked(struct shelf *common, unsigned c, uint8_t own, unsigned pass_over,
-                              bool *is_zero)
+                              bool *is_zero, struct slab **fresh)
 {
-    struct slab *s = ready_wide_locked(common, c, own);
+    struct slab *s = ready_wide_locked(common, c, own, fresh);
     unsigned first;
     uint64_t mask = s != NULL ? without_lowest(find_free(s, &first), pass_over) : 0;
     if (mask == 0)
@@ -393,10 +400,13 @@ static void *take_slot_locked(struct shelf *common, unsigned c, uint8_t own, uns
 
 void *shelf_take_slot(unsigned c, uint8_t own, unsigned pass_over, bool *is_zero)
 {
+    struct slab *fresh = NULL;
     struct shelf *common = common_shelf(c);
     lock_take(&common->lock);
-    void *p = take_slot_locked(common, c, own, pass_over, is_zero);
+    void *p = take_slot_locked(common, c, own, pass_over, is_zero, &fresh);
     lock_drop(&common->lock);
+    if (UNLIKELY(fresh != NULL))
+        slab_ask_huge(fresh);
     return p;
 }
 

@@ -50,7 +50,7 @@ static bool fills_slabs(size_t unit)
     return offered >= (size_t)LOOK_BACK_UNITS * UNIT_BYTES / 4 * 3;
 }
 
-static void consider_huge(const struct slab *s)
+void slab_ask_huge(const struct slab *s)
 {
     if (UNLIKELY(huge_begins_in(s->base, slab_bytes(s))) && fills_slabs(window_unit(s->base)))
         huge_ask(s->base, slab_bytes(s), true);
@@ -85,8 +85,6 @@ struct slab *slab_create(unsigned c, struct slab *record)
     s->purged_pages = 0;
     s->place = SLAB_LEASED;
     span_enter_slab(s->base, class_units(c), s);
-    if (is_zero)
-        consider_huge(s);
     return s;
 }
 

@@ -163,6 +163,10 @@ extern bool slabs_are_zeroed HIDDEN;
  * comes back if it can, or null. */
 struct slab *slab_create(unsigned c, struct slab *record);
 
+/* Of a slab just created from fresh memory: asks for a huge page where one begins in it, if slabs are being filled. To touch
+ * that may take milliseconds, so the caller has no lock; the slab is leased to it, or it has a slot of it. */
+void slab_ask_huge(const struct slab *s);
+
 /* Takes a slab whose slots are all free out of the map and gives its run back. The caller keeps the record. */
 void slab_retire(struct slab *s);
 

@@ -72,11 +72,12 @@ static struct part choose(size_t start, size_t end, size_t most, bool with_rest)
     return (struct part){first, min_size(stop - first, most * HUGE_PAGES)};
 }
 
-/* A store, as a read would bring the zero page; and without the lock, as it may take milliseconds. */
+/* A store, as a read would bring the zero page, but of what is there: others may use that part of a slab by now. And without
+ * the lock, as it may take milliseconds. */
 static void look_at_price(size_t page)
 {
     uint64_t before = os->now_ns();
-    *(volatile char *)address_of(page) = 0;
+    (void)atomic_cas_acquire((char *)address_of(page), 0, 0);
     uint64_t taken = os->now_ns() - before;
     lock_take(&span.lock);
     huge_price_seen(taken);

@@ -162,6 +162,8 @@ static void fake_pages_no_huge(void *start, size_t bytes)
 static void fake_pages_huge(void *start, size_t bytes)
 {
     require_pages("pages_huge", start, bytes);
+    if (fake.on_huge != NULL)
+        fake.on_huge();
     if (!fails(ENTRY_PAGES_HUGE))
         os_linux.pages_huge(start, bytes);
 }

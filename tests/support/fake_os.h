@@ -71,6 +71,7 @@ struct fake_os {
                      enum os_access access); /* faults_watch leaves it to the test */
 
     enum os_huge huge_pages; /* what huge_pages says */
+    void (*on_huge)(void);   /* runs in pages_huge */
     unsigned cpu_count;      /* what cpu_count says; 2 at first */
 
     bool clock_by_hand;

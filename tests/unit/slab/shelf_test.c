@@ -8,6 +8,7 @@
 #include "support/unit.h"
 
 #include <string.h>
+#include <unistd.h>
 
 static void open_heap(void)
 {
@@ -780,6 +781,39 @@ static void test_wide_of_own(void **state)
     require_in_child(take_wide_of_own, NULL);
 }
 
+static void require_no_lock(void)
+{
+    REQUIRE(!shelf_lock_is_mine());
+}
+
+/* A huge page may take milliseconds to come: nobody else shall wait for it. */
+static void grow_into_huge_pages(void *arg)
+{
+    (void)arg;
+    open_heap();
+    fake.on_huge = require_no_lock;
+    for (size_t grown = 0; grown < MIB(16); grown += UNIT_BYTES) {
+        struct slab *s = shelf_lease(OWNED, COMMON_SHELF);
+        REQUIRE(s != NULL);
+        s->opened = s->slots;
+    }
+    unsigned long asked = fake.calls[ENTRY_PAGES_HUGE];
+    REQUIRE(asked > 0);
+    for (size_t grown = 0; grown < MIB(16); grown += size_classes[WIDE].size) {
+        bool is_zero;
+        REQUIRE(shelf_take_slot(WIDE, COMMON_SHELF, 0, &is_zero) != NULL);
+    }
+    REQUIRE(fake.calls[ENTRY_PAGES_HUGE] > asked);
+}
+
+static void test_huge_pages_without_lock(void **state)
+{
+    (void)state;
+    if (sysconf(_SC_PAGESIZE) != 4096)
+        skip();
+    require_in_child(grow_into_huge_pages, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -800,6 +834,7 @@ int main(void)
         cmocka_unit_test(test_own_shelves),
         cmocka_unit_test(test_open_without_memory),
         cmocka_unit_test(test_wide_of_own),
+        cmocka_unit_test(test_huge_pages_without_lock),
         cmocka_unit_test(test_l5_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -210,6 +210,7 @@ static unsigned long asked_when_grown(size_t bytes, unsigned unfilled_of_4)
         unsigned long before = fake.calls[ENTRY_PAGES_HUGE];
         struct slab *s = slab_create(c, NULL);
         REQUIRE(s != NULL);
+        slab_ask_huge(s);
         if (grown >= bytes && huge_begins_in(s->base, slab_bytes(s)))
             return fake.calls[ENTRY_PAGES_HUGE] - before;
         s->opened = i % 4 < unfilled_of_4 ? 0 : s->slots;

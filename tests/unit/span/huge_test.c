@@ -89,8 +89,10 @@ static void ask_for_large(void *arg)
     size_t bytes = 3 * CHUNK_BYTES + SLAB_BYTES;
     uintptr_t p = (uintptr_t)span_alloc(bytes, 1, RUN_LARGE, &is_zero);
     REQUIRE(p % CHUNK_BYTES == 0 && is_zero);
+    *(char *)p = 7; /* as if it was handed out before its chunk is touched */
     huge_ask(p, bytes, false);
     REQUIRE(asked() == 2); /* the first alone */
+    REQUIRE(*(char *)p == 7);
     struct os_range last = {(void *)(p + 3 * CHUNK_BYTES), SLAB_BYTES};
     huge_leave(&last);
     REQUIRE(fake.calls[ENTRY_PAGES_NO_HUGE] == 0);
