@@ -2,7 +2,7 @@
  * and all. No order of allocation survives, as in a program that has been up for a while. */
 #include "workloads.h"
 
-enum { SLOTS = 10000, WORKERS = 4, SLOTS_EACH = 5000 };
+enum { SLOTS = 10000, WORKERS = 4, SLOTS_EACH = 5000, BUFFERS_EACH = 20 };
 
 struct replacer {
     struct block *slots[SLOTS];
@@ -51,21 +51,38 @@ struct outcome replace_wide_run(double scale)
 }
 
 /* Threads that have nothing to do with each other: what one frees, the allocator may still give to another. */
-struct outcome replace_threads_run(double scale)
+static struct outcome replace_in_threads(const struct replacer *each)
 {
     static struct replacer replacers[WORKERS];
     struct outcome outcome = {0};
 
     for (unsigned i = 0; i < WORKERS; i++) {
-        replacers[i] = (struct replacer){.n_slots = SLOTS_EACH,
-                                         .n_replacements = scaled(2000000, scale),
-                                         .lowest = 16,
-                                         .highest = 2000,
-                                         .random = {30 + i}};
+        replacers[i] = *each;
+        replacers[i].random.state = 30 + i;
     }
     threads_run(WORKERS, replace_in_slots, replacers, sizeof *replacers);
     for (unsigned i = 0; i < WORKERS; i++) {
         tally_add(&outcome.tally, &replacers[i].tally);
     }
     return outcome;
+}
+
+struct outcome replace_threads_run(double scale)
+{
+    static const struct replacer each = {.n_slots = SLOTS_EACH, .lowest = 16, .highest = 2000};
+    struct replacer replacer = each;
+
+    replacer.n_replacements = scaled(2000000, scale);
+    return replace_in_threads(&replacer);
+}
+
+/* Buffers: longer than what allocators keep in classes, as a rule. */
+struct outcome replace_large_run(double scale)
+{
+    static const struct replacer each = {
+        .n_slots = BUFFERS_EACH, .lowest = 20 << 10, .highest = 128 << 10};
+    struct replacer replacer = each;
+
+    replacer.n_replacements = scaled(300000, scale);
+    return replace_in_threads(&replacer);
 }

@@ -9,6 +9,7 @@ struct outcome batches_run(double scale);
 struct outcome replace_small_run(double scale);
 struct outcome replace_wide_run(double scale);
 struct outcome replace_threads_run(double scale);
+struct outcome replace_large_run(double scale);
 struct outcome server_run(double scale);
 struct outcome pipeline_run(double scale);
 struct outcome phases_run(double scale);

@@ -2,6 +2,7 @@
 
 #include "area/records.h"
 #include "slab/shelf.h"
+#include "span/kept.h"
 
 const struct cache no_cache_zeros;
 struct cache late_cache;
@@ -30,16 +31,24 @@ static unsigned count_shelves_locked(void)
     return count;
 }
 
+static bool open_shelves_locked(uint8_t number)
+{
+    if (!shelf_open(number))
+        return false;
+    kept_open(number);
+    return true;
+}
+
 /* A thread that is alone needs no shelves but the common ones. */
 static void give_shelves_locked(struct cache *cache)
 {
     struct cache *other = cache->next;
     if (other == NULL)
         return;
-    if (other->shelf == COMMON_SHELF && shelf_open(1))
+    if (other->shelf == COMMON_SHELF && open_shelves_locked(1))
         atomic_store_release(&other->shelf, (uint8_t)1);
     uint8_t number = (uint8_t)(other->shelf % count_shelves_locked() + 1);
-    cache->shelf = shelf_open(number) ? number : other->shelf;
+    cache->shelf = open_shelves_locked(number) ? number : other->shelf;
 }
 
 static struct cache *create_locked(void)

@@ -1,6 +1,7 @@
 #include "core/checked.h"
 
 #include "report/report.h"
+#include "span/kept.h"
 #include "span/span.h"
 
 static void complain(const char *what, char letter, int number, const void *at,
@@ -32,4 +33,7 @@ void checked_runs_slow(const char *function)
     int broken = span_check();
     if (broken != 0)
         complain("the runs", 'S', broken, (const void *)window.base, function);
+    broken = kept_check();
+    if (broken != 0)
+        complain("the kept runs", 'K', broken, (const void *)window.base, function);
 }

@@ -1,6 +1,8 @@
 #include "core/large.h"
 
 #include "base/bits.h"
+#include "cache/cache.h"
+#include "conf/conf.h"
 #include "core/core.h"
 #include "core/fence.h"
 #include "core/harden.h"
@@ -8,10 +10,14 @@
 #include "core/sample.h"
 #include "core/witness.h"
 #include "os/os.h"
+#include "slab/shelf.h"
 #include "span/huge.h"
+#include "span/kept.h"
 #include "span/span.h"
 
 #include <string.h>
+
+_Static_assert((int)OWN_SHELVES <= (int)KEPT_ROWS, "a row for each number of shelves");
 
 /* Moving pages costs a system call and page-table work, as much as copying some dozens of pages. */
 #define MOVE_BYTES KIB(128)
@@ -28,6 +34,18 @@ static COLD void *alloc_fenced(size_t n, size_t align, bool zero)
     return NULL;
 }
 
+static void *take_run(size_t n, size_t align, bool *is_zero)
+{
+    *is_zero = false;
+    unsigned row = cache_shelf(my_cache);
+    void *p = row != 0 && align <= os->page_bytes() ? kept_take(n, row) : NULL;
+    if (p == NULL)
+        p = span_alloc(n, align, RUN_LARGE, is_zero);
+    if (UNLIKELY(p == NULL) && kept_give_all_back())
+        p = span_alloc(n, align, RUN_LARGE, is_zero);
+    return p;
+}
+
 void *large_alloc(size_t n, size_t align, bool zero)
 {
     if (n >= ADDRESS_END || align >= ADDRESS_END) /* fails before anything is looked up */
@@ -38,7 +56,7 @@ void *large_alloc(size_t n, size_t align, bool zero)
             return fenced;
     }
     bool is_zero;
-    void *p = span_alloc(max_size(n, 1), align, RUN_LARGE, &is_zero);
+    void *p = take_run(max_size(n, 1), align, &is_zero);
     if (p == NULL)
         return out_of_memory();
     if (zero && !is_zero)
@@ -56,12 +74,20 @@ bool large_is_live(const void *p, size_t *bytes)
     return *bytes != 0;
 }
 
+static size_t free_run(uintptr_t p)
+{
+    unsigned row = cache_shelf(my_cache);
+    bool may_keep = row != 0 && conf.purge_delay != 0 && LIKELY(!fences_are_on);
+    size_t kept = may_keep ? kept_put(p, row) : 0;
+    return kept != 0 ? kept : span_release(p, RUN_LARGE);
+}
+
 bool large_free(void *p, const char *function)
 {
     if (UNLIKELY(fences_are_on) && fence_free(p, function))
         return true;
     witness_ends(p);
-    size_t bytes = span_release((uintptr_t)p, RUN_LARGE);
+    size_t bytes = free_run((uintptr_t)p);
     if (bytes == 0)
         return false;
     purge_note(bytes);

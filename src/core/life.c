@@ -18,6 +18,7 @@
 #include "report/report.h"
 #include "slab/shelf.h"
 #include "span/huge.h"
+#include "span/kept.h"
 #include "span/span.h"
 
 #include <errno.h>
@@ -91,7 +92,7 @@ void *life_late_alloc(unsigned c)
 static bool holds_locks(void)
 {
     return purge_lock_is_mine() || lock_is_mine(&late.lock) || cache_lock_is_mine() ||
-           shelf_lock_is_mine() || span_lock_is_mine() || records_lock_is_mine() ||
+           shelf_lock_is_mine() || kept_lock_is_mine() || span_lock_is_mine() || records_lock_is_mine() ||
            fence_lock_is_mine();
 }
 
@@ -101,6 +102,7 @@ static void lock_all(bool nested)
     lock_fork_take(&late.lock, nested);
     cache_fork_prepare(nested);
     shelf_fork_prepare(nested);
+    kept_fork_prepare(nested);
     span_fork_prepare(nested);
     records_fork_prepare(nested);
     fence_fork_prepare(nested);
@@ -116,6 +118,7 @@ void life_unlock(void)
     fence_fork_parent();
     records_fork_parent();
     span_fork_parent();
+    kept_fork_parent();
     shelf_fork_parent();
     cache_fork_parent();
     lock_fork_parent(&late.lock);
@@ -160,6 +163,7 @@ static void begin_child(void)
     fence_fork_child();
     records_fork_child();
     span_fork_child();
+    kept_fork_child();
     shelf_fork_child();
     lock_fork_child(&late.lock);
     cache_fork_child();

@@ -8,6 +8,7 @@
 #include "core/life.h"
 #include "core/purge.h"
 #include "core/sample.h"
+#include "span/kept.h"
 
 #include <errno.h>
 #include <string.h>
@@ -37,12 +38,19 @@ static NOINLINE void *take_large(size_t n, size_t align, bool zeroed, const char
     return p;
 }
 
+/* Where memory is out, what was kept for large blocks may do. */
+static void *take_slot(struct cache *cache, unsigned c)
+{
+    void *p = cache_take(cache, c);
+    return UNLIKELY(p == NULL) && kept_give_all_back() ? cache_take(cache, c) : p;
+}
+
 static void *take_small(unsigned c)
 {
     struct cache *cache = life_cache();
     void *p = NULL;
     if (cache != NULL)
-        p = cache_take(cache, c);
+        p = take_slot(cache, c);
     else if (my_cache == &late_cache)
         p = life_late_alloc(c);
     return p != NULL ? p : out_of_memory();

@@ -7,6 +7,7 @@
 #include "os/pages.h"
 #include "slab/shelf.h"
 #include "span/huge.h"
+#include "span/kept.h"
 #include "span/span.h"
 
 enum {
@@ -90,6 +91,7 @@ static size_t purge_runs(uint64_t age_ms)
     uint64_t now_ms = os->now_ms();
     size_t pages = 0;
     size_t now;
+    kept_give_back(now_ms, age_ms);
     do {
         lock_take(&purge.pass_lock);
         now = span_purge(now_ms, age_ms, RUN_PAGES_MAX, RUN_PAGES_MAX);

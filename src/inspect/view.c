@@ -142,7 +142,7 @@ bool view_next(struct view_cursor *c, struct view_run *run)
     if (c->page >= c->v->frontier_pages)
         return false;
     uint64_t tag = read_tag(c, c->page);
-    enum run_kind kind = tag_kind(tag);
+    enum run_kind kind = tag_shows(tag);
     size_t pages = 0;
     if (kind < RUN_KIND_COUNT && kind_is_free(kind))
         pages = free_pages(c, tag, c->page);

@@ -13,9 +13,14 @@ void tag_set(size_t page, uint64_t tag)
         atomic_store_relaxed(&chunk[page % CHUNK_PAGES], tag);
 }
 
+bool tag_claim(size_t first, uint64_t tag)
+{
+    return tag_change(first, tag, 0);
+}
+
 void tag_in_use(size_t first, size_t pages, enum run_kind kind)
 {
-    tag_set(first, (uint64_t)pages << TAG_KIND_BITS | kind);
+    tag_set(first, tag_of_use(pages, kind));
     span.pages[kind] += pages;
     span.runs[kind]++;
 }

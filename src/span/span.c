@@ -175,7 +175,7 @@ static bool begins_at(uintptr_t address, enum run_kind use)
 {
     size_t page = page_of(address);
     return window_is_open() && page < atomic_load_acquire(&span.frontier) &&
-           address_of(page) == address && tag_kind(tag_at(page)) == use;
+           address_of(page) == address && tag_shows(tag_at(page)) == use;
 }
 
 size_t span_release(uintptr_t address, enum run_kind use)
@@ -185,9 +185,12 @@ size_t span_release(uintptr_t address, enum run_kind use)
     lock_take(&span.lock);
     if (begins_at(address, use)) {
         size_t first = page_of(address);
-        pages = tag_pages(tag_at(first));
-        tag_nothing(first, pages, use);
-        free_run_release(first, pages, now);
+        uint64_t tag = tag_at(first);
+        if (tag_shows(tag) == use && tag_claim(first, tag)) { /* kept_put has no span lock */
+            pages = tag_pages(tag);
+            tag_nothing(first, pages, use);
+            free_run_release(first, pages, now);
+        }
     }
     lock_drop(&span.lock);
     return pages << page_shift;

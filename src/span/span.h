@@ -13,7 +13,7 @@
  *  S1  the runs cover [0, frontier) without gap or overlap, but for skipped ranges that the system kept from us.
  *  S2  no two neighbouring free runs are of the same kind.
  *  S3  every free run is in the tree of its kind, every dirty one also in the age queue, and nothing else is.
- *  S4  the page counts per kind are the sums over the runs.
+ *  S4  the page counts per kind are the sums over the runs; kept ones (span/kept.h) count as large blocks.
  *  S5  the trees are ordered (T1, T2).
  *  S6  the released runs are those in the ring, and no others.
  *

@@ -4,6 +4,7 @@
 
 #include "base/bits.h"
 #include "os/lock.h"
+#include "span/kept.h"
 #include "span/span.h"
 
 enum {
@@ -48,6 +49,23 @@ struct released {
     size_t filed;
 };
 
+/* Runs by their number in the row, the oldest first. What the first line says is looked at without the lock, to see whether it
+ * pays to take it. */
+struct kept_row {
+    struct lock lock;
+    uint32_t n;
+    uint32_t pages;            /* of all of them */
+    uint32_t present;          /* bit k: one has k + 1 pages */
+    uint32_t requests, served; /* hints: of the last few dozen, how many got a kept run */
+    uint32_t closed;           /* hint: so many frees more are turned away */
+    uint8_t lengths[KEPT_RUNS_MAX];
+    uint32_t firsts[KEPT_RUNS_MAX] LINE_ALIGNED;
+    uint32_t stamps_ms[KEPT_RUNS_MAX]; /* low 32 bits */
+} LINE_ALIGNED;
+_Static_assert((uint64_t)CHUNK_PAGES *CHUNK_COUNT <= UINT32_MAX, "a page fits into a row");
+_Static_assert(KEPT_BYTES_EACH / KIB(4) <= 32, "a length has a bit");
+
+extern struct kept_row kept_rows[KEPT_ROWS] HIDDEN;
 extern struct released released HIDDEN;
 extern struct span_state span HIDDEN;
 /* Not in the structure, whose lock begins with a rank: among zeros it takes no place in the library's file. */
@@ -103,12 +121,36 @@ static inline struct run *tag_run(uint64_t tag)
     return (struct run *)(tag & ~(uint64_t)TAG_KIND_MASK);
 }
 
+/* Of a large block's tag: it was freed, and its run is kept (span/kept.h). */
+#define TAG_KEPT ((uint64_t)1 << 63)
+
 static inline size_t tag_pages(uint64_t tag)
 {
-    return tag >> TAG_KIND_BITS;
+    return (tag & ~TAG_KEPT) >> TAG_KIND_BITS;
+}
+
+/* What a run is to those who look: a kept one is no block. */
+static inline enum run_kind tag_shows(uint64_t tag)
+{
+    bool is_kept = tag_kind(tag) == RUN_LARGE && (tag & TAG_KEPT) != 0;
+    return is_kept ? RUN_RELEASED : tag_kind(tag);
+}
+
+static inline uint64_t tag_of_use(size_t pages, enum run_kind kind)
+{
+    return (uint64_t)pages << TAG_KIND_BITS | kind;
+}
+
+static inline bool tag_change(size_t page, uint64_t from, uint64_t to)
+{
+    return atomic_cas_acquire(&(*tag_chunk(page / CHUNK_PAGES))[page % CHUNK_PAGES], from, to);
 }
 
 void tag_set(size_t page, uint64_t tag);
+/* Adds TAG_KEPT to the tag of a large block of so many pages; false if it is none any more. No lock. */
+bool tag_keep(size_t first, size_t pages);
+/* Takes the tag of a run in use away before anybody else frees it; false if somebody did. */
+bool tag_claim(size_t first, uint64_t tag);
 /* Marks [first, first + pages) as one run in use. */
 void tag_in_use(size_t first, size_t pages, enum run_kind kind);
 void tag_nothing(size_t first, size_t pages, enum run_kind was);

@@ -13,7 +13,7 @@ static struct span_place place_of(size_t first, size_t pages, enum run_kind kind
 static struct span_place run_at(size_t page)
 {
     uint64_t tag = tag_at(page);
-    enum run_kind kind = tag_kind(tag);
+    enum run_kind kind = tag_shows(tag);
     if (kind_is_free(kind))
         return place_of(page, tag_run(tag)->pages, kind);
     if (kind != RUN_NONE)
@@ -112,8 +112,9 @@ static int check_runs(size_t *pages, size_t *runs)
             if (broken != 0)
                 return broken;
         }
-        pages[place.kind] += place.bytes >> page_shift;
-        runs[place.kind]++;
+        enum run_kind kind = tag_kind(tag_at(page)); /* kept runs count as large */
+        pages[kind] += place.bytes >> page_shift;
+        runs[kind]++;
         before = place.kind;
         page += place.bytes >> page_shift;
         if (page > span.frontier)

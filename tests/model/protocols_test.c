@@ -450,6 +450,57 @@ static void purge_runs(void)
     span_purge(fake.now_ms + 5000, 0, SIZE_MAX, SIZE_MAX);
 }
 
+/* Two caches with rows of kept runs, for threads 0 and 1. */
+static struct cache *with_rows[2];
+
+static void make_rows(void)
+{
+    for (int i = 0; i < 2; i++) {
+        with_rows[i] = cache_acquire();
+        REQUIRE(with_rows[i] != NULL && with_rows[i]->shelf != 0);
+    }
+}
+
+static void make_large_with_rows(void)
+{
+    make_large();
+    make_rows();
+}
+
+static void expect_one_large_report_with_rows(void)
+{
+    expect_one_large_report();
+    make_rows();
+}
+
+static void free_large_into_first_row(void)
+{
+    my_cache = with_rows[0];
+    free_large();
+}
+
+static void free_large_into_second_row(void)
+{
+    my_cache = with_rows[1];
+    free_large();
+}
+
+static void traffic_in_first_row(void)
+{
+    my_cache = with_rows[0];
+    large_traffic();
+    take(LARGE);
+}
+
+static void traffic_in_same_row(void)
+{
+    my_cache = with_rows[1];
+    my_cache->shelf = with_rows[0]->shelf;
+    shared_live--;
+    free_fast(shared[0]);
+    take(LARGE);
+}
+
 static void resize_large(void)
 {
     /* held by nobody else: grows where it is, or moves */
@@ -570,6 +621,34 @@ static const struct model_scenario of_runs[] = {
     {"helper against free", prepare_helper, {free_much, free_much_later}, finish_clean, 3},
 };
 
+static const struct model_scenario of_kept_runs[] = {
+    {"double free into two rows",
+     expect_one_large_report_with_rows,
+     {free_large_into_first_row, free_large_into_second_row},
+     finish,
+     3},
+    {"double free, one keeps it",
+     expect_one_large_report_with_rows,
+     {free_large_into_first_row, free_large},
+     finish,
+     3},
+    {"kept runs of two threads",
+     make_large_with_rows,
+     {traffic_in_first_row, traffic_in_same_row},
+     finish,
+     3},
+    {"kept runs against purge",
+     make_large_with_rows,
+     {traffic_in_first_row, purge_everything, traffic_in_same_row},
+     finish,
+     3},
+    {"locking for a fork against keeping",
+     make_large_with_rows,
+     {lock_and_unlock_all, traffic_in_first_row, traffic_in_same_row},
+     finish,
+     3},
+};
+
 struct result {
     unsigned long schedules;
     unsigned complete;
@@ -637,6 +716,8 @@ int main(int argc, char **argv)
         broken += !is_sound(&of_wide[i], only);
     for (size_t i = 0; i < sizeof of_runs / sizeof *of_runs; i++)
         broken += !is_sound(&of_runs[i], only);
+    for (size_t i = 0; i < sizeof of_kept_runs / sizeof *of_kept_runs; i++)
+        broken += !is_sound(&of_kept_runs[i], only);
     printf("%u scenarios broken\n", broken);
     return ignored != MODEL_NO_RANK ? broken == 0 : broken != 0;
 }

@@ -5,6 +5,7 @@
 #include "core/fence.h"
 #include "inspect/walk.h"
 #include "slab/shelf.h"
+#include "span/kept.h"
 #include "span/span.h"
 
 #include <stdio.h>
@@ -57,6 +58,9 @@ const char *heap_broken(void)
         broken = span_check();
     if (broken != 0)
         return name_broken('S', broken, " of span ", 0);
+    broken = kept_check();
+    if (broken != 0)
+        return name_broken('K', broken, " of kept runs ", 0);
     const char *text = check_slabs();
     if (text != NULL)
         return text;

@@ -2,13 +2,18 @@
 #include "core/large.h"
 
 #include "base/bits.h"
+#include "conf/conf.h"
 #include "core/core.h"
+#include "core/fast_path.h"
+#include "core/life.h"
 #include "slab/slab.h"
+#include "span/kept.h"
 #include "span/span.h"
 #include "support/heap.h"
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 static size_t page;
 
@@ -166,13 +171,83 @@ static void test_refused(void **state)
     require_in_child(refuse, NULL);
 }
 
+/* The calling thread has shelves and a row of kept runs, as if there was another. */
+static void start_with_row(void)
+{
+    start();
+    REQUIRE(cache_acquire() != NULL);
+    REQUIRE(life_cache() != NULL && my_cache->shelf != 0);
+}
+
+static void keep(void *arg)
+{
+    (void)arg;
+    start_with_row();
+    char *p = large_alloc(20 * page, 1, false);
+    char *q = large_alloc(20 * page, 1, false);
+    memset(p, 1, 20 * page);
+    REQUIRE(free_it(p) && free_it(q));
+    REQUIRE(!free_it(p) && bytes_of(p) == 0);
+    REQUIRE(large_alloc(20 * page - 5, page, false) == q);
+    REQUIRE(large_alloc(20 * page, 2 * page, false) != p); /* not looked for by alignment */
+    REQUIRE(large_alloc(20 * page, 1, true) == p);
+    for (size_t i = 0; i < 20 * page; i++)
+        REQUIRE(p[i] == 0);
+    /* a trim and passes give them back; where memory goes back at once none are kept */
+    REQUIRE(free_it(p) && span_dirty_bytes() == 0);
+    REQUIRE(core_trim() && kept_take(20 * page, my_cache->shelf) == NULL);
+    conf.purge_delay = 0;
+    REQUIRE(free_it(q) && kept_take(20 * page, my_cache->shelf) == NULL);
+    REQUIRE_SOUND();
+}
+
+static void test_keep(void **state)
+{
+    (void)state;
+    if (sysconf(_SC_PAGESIZE) != 4096)
+        skip();
+    require_in_child(keep, NULL);
+}
+
+/* What is kept serves where memory is out: a longer block, and slots. */
+static void run_out(void *arg)
+{
+    (void)arg;
+    start_with_row();
+    char *p[16];
+    for (int i = 0; i < 16; i++)
+        p[i] = large_alloc(8 * page, 8 * page, false);
+    fake.refuse |= ENTRY_BIT(ENTRY_PAGES_MAP);
+    while (large_alloc(8 * page, 1, false) != NULL)
+        continue;
+    for (int i = 0; i < 16; i++)
+        REQUIRE(free_it(p[i]));
+    REQUIRE(span_dirty_bytes() == 0);
+    char *longer = large_alloc(64 * page, 1, false);
+    REQUIRE(longer != NULL && free_it(longer));
+    for (int i = 0; i < 16; i++)
+        REQUIRE((p[i] = large_alloc(8 * page, 1, false)) != NULL);
+    for (int i = 0; i < 16; i++)
+        REQUIRE(free_it(p[i]));
+    REQUIRE(span_dirty_bytes() == 0);
+    REQUIRE(malloc_fast(10000) != NULL && malloc_fast(100) != NULL);
+    REQUIRE_SOUND();
+}
+
+static void test_memory_is_out(void **state)
+{
+    (void)state;
+    if (sysconf(_SC_PAGESIZE) != 4096)
+        skip();
+    require_in_child(run_out, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_alloc),
-        cmocka_unit_test(test_resize),
-        cmocka_unit_test(test_move),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_alloc), cmocka_unit_test(test_resize),
+        cmocka_unit_test(test_move),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_keep),  cmocka_unit_test(test_memory_is_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
