@@ -92,8 +92,8 @@ void *life_late_alloc(unsigned c)
 static bool holds_locks(void)
 {
     return purge_lock_is_mine() || lock_is_mine(&late.lock) || cache_lock_is_mine() ||
-           shelf_lock_is_mine() || kept_lock_is_mine() || span_lock_is_mine() || records_lock_is_mine() ||
-           fence_lock_is_mine();
+           shelf_lock_is_mine() || kept_lock_is_mine() || span_lock_is_mine() ||
+           records_lock_is_mine() || fence_lock_is_mine();
 }
 
 static void lock_all(bool nested)

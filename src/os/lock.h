@@ -13,10 +13,11 @@ enum lock_rank {
     RANK_PURGE = -3, /* one step of a purge pass at a time */
     RANK_SHARED,     /* the cache that late threads share */
     RANK_CACHES,     /* the list of all caches */
-    RANK_SHELF, /* a size class's shelf, or a row of kept runs; 0, as there are many: memory that nobody touched is locks of this rank */
-    RANK_SPAN,  /* all runs of the window */
-    RANK_TABLE, /* growing an area, small records */
-    RANK_FENCE, /* records of guarded blocks */
+    RANK_SHELF, /* a size class's shelf, or a row of kept runs; 0, as there are many: memory that nobody touched is
+                   locks of this rank */
+    RANK_SPAN,   /* all runs of the window */
+    RANK_TABLE,  /* growing an area, small records */
+    RANK_FENCE,  /* records of guarded blocks */
     RANK_REPORT, /* one report at a time */
     RANK_LIMIT,
 };

@@ -1,10 +1,11 @@
 /* Kept runs: the few that threads freed last, for their next large blocks.
  *
- * All other runs are found and given back under one lock, which threads that handle buffers of some dozens of KiB all day would
- * fight over. A row of kept runs is for the threads of one number (slab/shelf.h), so its lock is seldom taken by two.
- * Kept runs are as they were freed: of their length, dirty, merged with nothing. A request takes the youngest one
- * of exactly its length. When a row is full the oldest goes back; or, where fewer than a third of the last requests
- * got a run, all do, and the row is closed for a while. A purge pass gives back what is old. A thread that is alone has no row: it waits for nobody, and its memory merges at once.
+ * All other runs are found and given back under one lock, which threads that handle buffers of some dozens of KiB all day
+ * would fight over. A row of kept runs is for the threads of one number (slab/shelf.h), so its lock is seldom taken by two.
+ * Kept runs are as they were freed: of their length, dirty, merged with nothing. A request takes the youngest one of exactly
+ * its length. When a row is full the oldest goes back; or, where fewer than a third of the last requests got a run, all
+ * do, and the row is closed for a while. A purge pass gives back what is old. A thread that is alone has no row: it waits
+ * for nobody, and its memory merges at once.
  *
  * A kept run's tag stays that of a large block, plus TAG_KEPT. So the counts of S4 need no lock but the span's, and of two
  * racing frees one fails.
@@ -28,8 +29,8 @@ enum { KEPT_ROWS = 128, KEPT_RUNS_MAX = 16 };
 /* Rows up to this number may be used from now on. The caller lets in one at a time, and none during a fork. */
 void kept_open(unsigned number);
 
-/* Frees the large block that starts at `address` into the row of this number, at least 1. Returns its bytes; or 0: none starts there, it is too long, or
- * the row takes no more. Then the caller gives it to span_release. */
+/* Frees the large block that starts at `address` into the row of this number, at least 1. Returns its bytes; or 0: none
+ * starts there, it is too long, or the row takes no more. Then the caller gives it to span_release. */
 size_t kept_put(uintptr_t address, unsigned number);
 
 /* A run of `bytes`, rounded up to pages, for a large block; its contents are anything. Null: none of that length is kept. */
