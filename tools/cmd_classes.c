@@ -325,9 +325,9 @@ static void print_way_large(size_t usable)
     printf("  1. Above the largest size class: %zu bytes in whole pages, a run of its own.\n",
            usable);
     if (usable <= 128 << 10)
-        puts("  Where a process has several threads, a run of this length that the thread freed "
-             "last is\n"
-             "  taken first, if it was kept: a few are, until they are as old as purge_delay.");
+        puts("  Where a process has several threads, first among the runs that the thread freed "
+             "last:\n"
+             "  a few are kept for it, until they are as old as purge_delay.");
     puts(
         "  2. The best fit among the free runs that are still in memory is taken, under one lock;\n"
         "     else one whose pages were given back, else new pages.\n"

@@ -30,9 +30,10 @@ static bool is_short(size_t pages)
     return pages <= KEPT_BYTES_EACH >> page_shift;
 }
 
+/* The last bit stands for all lengths from there on. */
 static uint32_t bit_of(size_t pages)
 {
-    return (uint32_t)1 << (pages - 1);
+    return (uint32_t)1 << (min_size(pages, 32) - 1);
 }
 
 static void set_counts(struct kept_row *row, size_t n)
@@ -48,15 +49,6 @@ static void set_counts(struct kept_row *row, size_t n)
     atomic_store_relaxed(&row->present, present);
 }
 
-static void add_locked(struct kept_row *row, size_t first, size_t pages, uint64_t now_ms)
-{
-    size_t i = row->n;
-    row->lengths[i] = (uint8_t)pages;
-    row->firsts[i] = (uint32_t)first;
-    row->stamps_ms[i] = (uint32_t)now_ms;
-    set_counts(row, i + 1);
-}
-
 /* Runs [from, from + n). */
 static void forget_locked(struct kept_row *row, size_t from, size_t n)
 {
@@ -65,6 +57,37 @@ static void forget_locked(struct kept_row *row, size_t from, size_t n)
     memmove(&row->firsts[from], &row->firsts[from + n], behind * sizeof *row->firsts);
     memmove(&row->stamps_ms[from], &row->stamps_ms[from + n], behind * sizeof *row->stamps_ms);
     set_counts(row, row->n - n);
+}
+
+/* A run of the row that ends or begins where the run of `pages` at `first` begins or ends; the row's count: none. */
+static size_t find_neighbour(const struct kept_row *row, size_t first, size_t pages)
+{
+    size_t i = 0;
+    while (i < row->n &&
+           (row->lengths[i] + pages > KEPT_PAGES_MERGED ||
+            (row->firsts[i] + row->lengths[i] != first && first + pages != row->firsts[i])))
+        i++;
+    return i;
+}
+
+/* With its neighbours in the row it becomes one. */
+static void add_locked(struct kept_row *row, size_t first, size_t pages, uint64_t now_ms)
+{
+    size_t k;
+    while ((k = find_neighbour(row, first, pages)) < row->n) {
+        size_t other = row->firsts[k];
+        tag_set(max_size(first, other), 0);
+        first = min_size(first, other);
+        pages += row->lengths[k];
+        row->more_runs--;
+        forget_locked(row, k, 1);
+    }
+    tag_set(first, tag_of_use(pages, RUN_LARGE) | TAG_KEPT);
+    size_t i = row->n;
+    row->lengths[i] = (uint8_t)pages;
+    row->firsts[i] = (uint32_t)first;
+    row->stamps_ms[i] = (uint32_t)now_ms;
+    set_counts(row, i + 1);
 }
 
 /* Milliseconds since run i was freed; 0 if that was after `now_ms` was read. */
@@ -78,6 +101,8 @@ static uint64_t age_of(const struct kept_row *row, size_t i, uint64_t now_ms)
 static NOINLINE void give_back_locked(struct kept_row *row, size_t n, uint64_t now_ms)
 {
     lock_take(&span.lock);
+    span.runs[RUN_LARGE] += (size_t)row->more_runs;
+    row->more_runs = 0;
     for (size_t i = 0; i < n; i++) {
         tag_nothing(row->firsts[i], row->lengths[i], RUN_LARGE);
         free_run_release(row->firsts[i], row->lengths[i], now_ms - age_of(row, i, now_ms));
@@ -165,16 +190,37 @@ size_t kept_put(uintptr_t address, unsigned number)
     return kept ? bytes : 0;
 }
 
-/* The youngest of that length. Null: none is there any more. */
+/* The shortest that is long enough, of equals the youngest; the row's count: none. */
+static size_t find_fit(const struct kept_row *row, size_t pages)
+{
+    size_t best = row->n;
+    for (size_t i = 0; i < row->n; i++) {
+        if (row->lengths[i] >= pages && (best == row->n || row->lengths[i] <= row->lengths[best]))
+            best = i;
+    }
+    return best;
+}
+
+/* What is left of the run stays where it is in the row. */
+static void cut_locked(struct kept_row *row, size_t i, size_t pages)
+{
+    row->firsts[i] += (uint32_t)pages;
+    row->lengths[i] = (uint8_t)(row->lengths[i] - pages);
+    row->more_runs++;
+    tag_set(row->firsts[i], tag_of_use(row->lengths[i], RUN_LARGE) | TAG_KEPT);
+    set_counts(row, row->n);
+}
+
 static void *take_locked(struct kept_row *row, size_t pages)
 {
-    size_t i = row->n;
-    while (i > 0 && row->lengths[i - 1] != pages)
-        i--;
-    if (i == 0)
+    size_t i = find_fit(row, pages);
+    if (i == row->n)
         return NULL;
-    size_t first = row->firsts[i - 1];
-    forget_locked(row, i - 1, 1);
+    size_t first = row->firsts[i];
+    if (row->lengths[i] > pages)
+        cut_locked(row, i, pages);
+    else
+        forget_locked(row, i, 1);
     tag_set(first, tag_of_use(pages, RUN_LARGE));
     return (void *)address_of(first);
 }
@@ -186,7 +232,7 @@ void *kept_take(size_t bytes, unsigned number)
     if (!is_short(pages))
         return NULL;
     void *block = NULL;
-    if ((atomic_load_relaxed(&row->present) & bit_of(pages)) != 0) {
+    if (atomic_load_relaxed(&row->present) >= bit_of(pages)) {
         lock_take(&row->lock);
         block = take_locked(row, pages);
         lock_drop(&row->lock);
@@ -231,7 +277,7 @@ static int check_run(const struct kept_row *row, size_t i)
     if (tag_at(row->firsts[i]) != (tag_of_use(row->lengths[i], RUN_LARGE) | TAG_KEPT))
         return 1;
     bool is_ordered = i == 0 || (int32_t)(row->stamps_ms[i] - row->stamps_ms[i - 1]) >= 0;
-    return is_ordered && is_short(row->lengths[i]) ? 0 : 2;
+    return is_ordered && row->lengths[i] > 0 ? 0 : 2;
 }
 
 static int check_locked(const struct kept_row *row)
@@ -269,6 +315,26 @@ bool kept_lock_is_mine(void)
             return true;
     }
     return false;
+}
+
+void kept_lock_all(void)
+{
+    for (unsigned k = 0; k < n_open; k++)
+        lock_take(&kept_rows[k].lock);
+}
+
+void kept_unlock_all(void)
+{
+    for (unsigned k = 0; k < n_open; k++)
+        lock_drop(&kept_rows[k].lock);
+}
+
+long kept_more_runs(void)
+{
+    long sum = 0;
+    for (unsigned k = 0; k < n_open; k++)
+        sum += kept_rows[k].more_runs;
+    return sum;
 }
 
 void kept_fork_prepare(bool nested)

@@ -55,9 +55,10 @@ struct kept_row {
     struct lock lock;
     uint32_t n;
     uint32_t pages;            /* of all of them */
-    uint32_t present;          /* bit k: one has k + 1 pages */
+    uint32_t present;          /* bit k: one has k + 1 pages; bit 31: or more */
     uint32_t requests, served; /* hints: of the last few dozen, how many got a kept run */
     uint32_t closed;           /* hint: so many frees more are turned away */
+    int32_t more_runs; /* by tags than span.runs counts: a cut makes one more, a merge one less */
     uint8_t lengths[KEPT_RUNS_MAX];
     uint32_t firsts[KEPT_RUNS_MAX] LINE_ALIGNED;
     uint32_t stamps_ms[KEPT_RUNS_MAX]; /* low 32 bits */

@@ -159,6 +159,7 @@ static COLD int check_locked(void)
         if (run_tree_check(span.tree[k]) != 0)
             return 5;
     }
+    runs[RUN_LARGE] -= (size_t)kept_more_runs();
     for (int k = RUN_SLAB; k < RUN_KIND_COUNT; k++) {
         if (pages[k] != span.pages[k] || runs[k] != span.runs[k])
             return 4;
@@ -168,8 +169,10 @@ static COLD int check_locked(void)
 
 int span_check(void)
 {
+    kept_lock_all();
     lock_take(&span.lock);
     int broken = check_locked();
     lock_drop(&span.lock);
+    kept_unlock_all();
     return broken;
 }

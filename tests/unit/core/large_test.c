@@ -184,6 +184,7 @@ static void keep(void *arg)
     (void)arg;
     start_with_row();
     char *p = large_alloc(20 * page, 1, false);
+    REQUIRE(large_alloc(page, 1, false) != NULL); /* else they would be one */
     char *q = large_alloc(20 * page, 1, false);
     memset(p, 1, 20 * page);
     REQUIRE(free_it(p) && free_it(q));

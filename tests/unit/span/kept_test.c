@@ -44,25 +44,84 @@ static void *again(size_t pages)
     return p;
 }
 
-/* Of their length alone, the youngest first, for the threads of that row. */
+/* A run that others do not touch: what lies between stays in use. */
+static uintptr_t take_apart(size_t pages)
+{
+    uintptr_t p = take(pages);
+    take(1);
+    return p;
+}
+
+/* The best fit, of equals the youngest, for the threads of that row. */
 static void keep_some(void *arg)
 {
     (void)arg;
     open_span();
-    uintptr_t a = take(5);
-    uintptr_t b = take(7);
-    uintptr_t c = take(5);
+    uintptr_t a = take_apart(5);
+    uintptr_t b = take_apart(7);
+    uintptr_t c = take_apart(5);
     put(a, 5);
     put(b, 7);
     put(c, 5);
     REQUIRE(kept_take(KIB(20), OTHERS) == NULL);
-    REQUIRE(again(6) == NULL && again(1) == NULL && again(PAGES_EACH + 1) == NULL);
-    REQUIRE((uintptr_t)again(5) == c && (uintptr_t)again(5) == a && again(5) == NULL);
-    REQUIRE((uintptr_t)kept_take(KIB(28) - 1, MINE) == b);
+    REQUIRE(again(8) == NULL && again(PAGES_EACH + 1) == NULL);
+    REQUIRE((uintptr_t)again(5) == c && (uintptr_t)again(5) == a);
+    REQUIRE((uintptr_t)kept_take(KIB(28) - 1, MINE) == b && again(1) == NULL);
     REQUIRE(span_in_use_bytes(a, RUN_LARGE) == KIB(20) &&
             span_in_use_bytes(b, RUN_LARGE) == KIB(28));
     REQUIRE(span_release(a, RUN_LARGE) != 0 && span_release(b, RUN_LARGE) != 0);
     require_sound();
+}
+
+/* Neighbours in the row are one, whoever came first, and a request cuts off what it needs. */
+static void merge_and_cut(void *arg)
+{
+    (void)arg;
+    open_span();
+    uintptr_t p[3] = {take(5), take(6), take(7)};
+    take(1);
+    size_t before = span.runs[RUN_LARGE];
+    put(p[2], 7);
+    put(p[0], 5);
+    REQUIRE(kept_rows[MINE - 1].n == 2);
+    put(p[1], 6);
+    REQUIRE(kept_rows[MINE - 1].n == 1);
+    REQUIRE((uintptr_t)again(10) == p[0] && span_in_use_bytes(p[0], RUN_LARGE) == KIB(40));
+    REQUIRE((uintptr_t)again(8) == p[0] + KIB(40) && again(1) == NULL);
+    put(p[0] + KIB(40), 8);
+    REQUIRE((uintptr_t)again(3) == p[0] + KIB(40));
+    REQUIRE(kept_give_all_back());
+    require_sound();
+    REQUIRE(span.runs[RUN_LARGE] == before - 1); /* 10 and 3 in use, of the three that were */
+    REQUIRE(span_release(p[0], RUN_LARGE) != 0 && span_release(p[0] + KIB(40), RUN_LARGE) != 0);
+    require_sound();
+}
+
+static void test_merge_and_cut(void **state)
+{
+    (void)state;
+    require_in_child(merge_and_cut, NULL);
+}
+
+/* A longer one cannot be told by a byte. */
+static void merge_to_the_most(void *arg)
+{
+    (void)arg;
+    open_span();
+    uintptr_t p[KEPT_PAGES_MERGED / PAGES_EACH + 1];
+    size_t n = sizeof p / sizeof *p;
+    for (size_t i = 0; i < n; i++)
+        p[i] = take(PAGES_EACH);
+    for (size_t i = 0; i < n; i++)
+        put(p[i], PAGES_EACH);
+    REQUIRE(kept_rows[MINE - 1].n == 2);
+    REQUIRE(again(PAGES_EACH) != NULL && again(PAGES_EACH) != NULL);
+}
+
+static void test_longest(void **state)
+{
+    (void)state;
+    require_in_child(merge_to_the_most, NULL);
 }
 
 static void test_lengths_and_order(void **state)
@@ -137,7 +196,7 @@ static void test_one_of_two_frees(void **state)
 static void fill_row(uintptr_t *p)
 {
     for (int i = 0; i < KEPT_RUNS_MAX; i++)
-        p[i] = take(i == 0 ? 6 : 5);
+        p[i] = take_apart(i == 0 ? 6 : 5);
     for (int i = 0; i < KEPT_RUNS_MAX; i++)
         put(p[i], i == 0 ? 6 : 5);
 }
@@ -149,8 +208,8 @@ static void overfill(void *arg)
     uintptr_t p[KEPT_RUNS_MAX];
     fill_row(p);
     REQUIRE(span_dirty_bytes() == 0);
-    put(take(7), 7);
-    REQUIRE(again(6) == NULL && span_dirty_bytes() == KIB(24));
+    put(take_apart(7), 7);
+    REQUIRE(span_dirty_bytes() == KIB(24));
     REQUIRE((uintptr_t)again(5) == p[KEPT_RUNS_MAX - 1]);
     put(p[KEPT_RUNS_MAX - 1], 5);
     REQUIRE(span_dirty_bytes() == KIB(24));
@@ -169,8 +228,8 @@ static void overfill_with_pages(void *arg)
     enum { LONG = PAGES_MAX / PAGES_EACH };
     uintptr_t p[LONG];
     for (int i = 0; i < LONG; i++)
-        p[i] = take(PAGES_EACH);
-    uintptr_t more = take(5);
+        p[i] = take_apart(PAGES_EACH);
+    uintptr_t more = take_apart(5);
     for (int i = 0; i < LONG; i++)
         put(p[i], PAGES_EACH);
     REQUIRE(span_dirty_bytes() == 0);
@@ -200,9 +259,9 @@ static void rarely_serve(void *arg)
     uintptr_t p[KEPT_RUNS_MAX];
     fill_row(p);
     request(30, 20);
-    put(take(7), 7); /* two of five were served */
+    put(take_apart(7), 7); /* two of five were served */
     request(100, 10);
-    uintptr_t last = take(8);
+    uintptr_t last = take_apart(8);
     REQUIRE(kept_put(last, MINE) == 0); /* a sixth */
     require_sound();
     REQUIRE(kept_rows[MINE - 1].n == 0 && again(5) == NULL);
@@ -212,7 +271,7 @@ static void rarely_serve(void *arg)
     REQUIRE(refused > 500 && refused < 5000);
     REQUIRE((uintptr_t)again(8) == last);
     fill_row(p); /* what it did before it was closed is forgotten */
-    put(take(7), 7);
+    put(take_apart(7), 7);
 }
 
 static void test_row_that_does_not_pay(void **state)
@@ -273,8 +332,8 @@ static void break_them(void *arg)
     (void)arg;
     open_span();
     struct kept_row *row = &kept_rows[MINE - 1];
-    uintptr_t a = take(5);
-    uintptr_t b = take(6);
+    uintptr_t a = take_apart(5);
+    uintptr_t b = take_apart(6);
     put(a, 5);
     fake.now_ms++;
     put(b, 6);
@@ -309,6 +368,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lengths_and_order),
+        cmocka_unit_test(test_merge_and_cut),
+        cmocka_unit_test(test_longest),
         cmocka_unit_test(test_what_is_not_kept),
         cmocka_unit_test(test_kept_is_free),
         cmocka_unit_test(test_one_of_two_frees),
