@@ -86,6 +86,7 @@ static void merge_and_cut(void *arg)
     REQUIRE(kept_rows[MINE - 1].n == 2);
     put(p[1], 6);
     REQUIRE(kept_rows[MINE - 1].n == 1);
+    REQUIRE(tag_at(page_of(p[1])) == 0 && tag_at(page_of(p[2])) == 0);
     REQUIRE((uintptr_t)again(10) == p[0] && span_in_use_bytes(p[0], RUN_LARGE) == KIB(40));
     REQUIRE((uintptr_t)again(8) == p[0] + KIB(40) && again(1) == NULL);
     put(p[0] + KIB(40), 8);
