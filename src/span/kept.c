@@ -133,7 +133,7 @@ static void count_request(struct kept_row *row, bool is_served)
     }
 }
 
-/* Else the lengths are so many that the row rarely has the one wanted: then it only costs, time and memory. */
+/* Else the row rarely has a run that is long enough: then it only costs, time and memory. */
 static bool pays(const struct kept_row *row)
 {
     uint32_t requests = atomic_load_relaxed(&row->requests);

@@ -171,11 +171,15 @@ void span_enter_slab(uintptr_t start, unsigned units, struct slab *entry)
     lock_drop(&span.lock);
 }
 
-static bool begins_at(uintptr_t address, enum run_kind use)
+/* The tag of the run in use that begins there, read once; 0: none of that kind does. */
+static uint64_t tag_of_run_at(uintptr_t address, enum run_kind use)
 {
     size_t page = page_of(address);
-    return window_is_open() && page < atomic_load_acquire(&span.frontier) &&
-           address_of(page) == address && tag_shows(tag_at(page)) == use;
+    if (!window_is_open() || page >= atomic_load_acquire(&span.frontier) ||
+        address_of(page) != address)
+        return 0;
+    uint64_t tag = tag_at(page);
+    return tag_shows(tag) == use ? tag : 0;
 }
 
 size_t span_release(uintptr_t address, enum run_kind use)
@@ -183,14 +187,12 @@ size_t span_release(uintptr_t address, enum run_kind use)
     uint64_t now = os->now_ms();
     size_t pages = 0;
     lock_take(&span.lock);
-    if (begins_at(address, use)) {
-        size_t first = page_of(address);
-        uint64_t tag = tag_at(first);
-        if (tag_shows(tag) == use && tag_claim(first, tag)) { /* kept_put has no span lock */
-            pages = tag_pages(tag);
-            tag_nothing(first, pages, use);
-            free_run_release(first, pages, now);
-        }
+    size_t first = page_of(address);
+    uint64_t tag = tag_of_run_at(address, use);
+    if (tag != 0 && tag_claim(first, tag)) { /* kept_put has no span lock */
+        pages = tag_pages(tag);
+        tag_nothing(first, pages, use);
+        free_run_release(first, pages, now);
     }
     lock_drop(&span.lock);
     return pages << page_shift;
@@ -322,7 +324,7 @@ void *span_move(void *from, size_t new_bytes, size_t align)
 
 size_t span_in_use_bytes(uintptr_t address, enum run_kind use)
 {
-    return begins_at(address, use) ? tag_pages(tag_at(page_of(address))) << page_shift : 0;
+    return tag_pages(tag_of_run_at(address, use)) << page_shift;
 }
 
 static bool is_held_at(size_t page)
