@@ -11,18 +11,45 @@ THREAD_LOCAL struct cache *my_cache = &no_cache;
 
 struct cache_list all_caches = {.lock = LOCK_INIT(RANK_CACHES)};
 
-static struct cache *find_unused_locked(void)
+/* Not inlined: none of this is on a fast path. */
+static NOINLINE void lock_caches(void)
 {
-    struct cache *c = all_caches.first;
-    while (c != NULL && c->in_use)
-        c = c->next;
-    return c;
+    lock_take(&all_caches.lock);
+}
+
+static NOINLINE void unlock_caches(void)
+{
+    lock_drop(&all_caches.lock);
+}
+
+/* Those in no use, the newest first. */
+static struct {
+    struct cache *resting, *empty;
+    unsigned n_resting;
+} waiting;
+
+static struct cache *take_waiting_locked(void)
+{
+    struct cache **list = waiting.resting != NULL ? &waiting.resting : &waiting.empty;
+    struct cache *cache = *list;
+    if (cache == NULL)
+        return NULL;
+    waiting.n_resting -= list == &waiting.resting;
+    *list = cache->next_waiting;
+    return cache;
+}
+
+static void put_waiting_locked(struct cache **list, struct cache *cache)
+{
+    cache->next_waiting = *list;
+    *list = cache;
+    cache->in_use = false;
 }
 
 enum { SHELVES_A_CPU = 4, SHELVES_LEAST = 8 };
 
 /* Threads that run at the same time shall seldom share a shelf; but shelves keep memory, and threads may be many. */
-static unsigned count_shelves_locked(void)
+static NOINLINE unsigned count_shelves_locked(void)
 {
     static unsigned count;
     if (count == 0)
@@ -65,13 +92,13 @@ static struct cache *create_locked(void)
 
 struct cache *cache_acquire(void)
 {
-    lock_take(&all_caches.lock);
-    struct cache *cache = find_unused_locked();
+    lock_caches();
+    struct cache *cache = take_waiting_locked();
     if (cache == NULL)
         cache = create_locked();
     if (cache != NULL)
         cache->in_use = true;
-    lock_drop(&all_caches.lock);
+    unlock_caches();
     return cache;
 }
 
@@ -89,16 +116,76 @@ void cache_return_leases(struct cache *cache)
     }
 }
 
-void cache_release(struct cache *cache)
+NOINLINE void cache_release(struct cache *cache)
 {
     cache_return_leases(cache);
-    lock_take(&all_caches.lock);
-    cache->in_use = false;
-    lock_drop(&all_caches.lock);
+    lock_caches();
+    put_waiting_locked(&waiting.empty, cache);
+    unlock_caches();
+}
+
+/* At most: a slot may have been freed several times since it was leased. */
+static size_t free_bytes_in_leases(const struct cache *cache)
+{
+    size_t bytes = 0;
+    for (unsigned c = 0; c < WIDE_FIRST; c++) {
+        const struct slab *s = cache->bins[c].slab;
+        if (s != NULL)
+            bytes += min_size((size_t)(LEASE_TILL - atomic_load_relaxed(&s->till)), s->opened) *
+                     size_classes[c].size;
+    }
+    return bytes;
+}
+
+size_t cache_rest(struct cache *cache, bool may_rest)
+{
+    size_t bytes = free_bytes_in_leases(cache);
+    keep_drop(cache);
+    cache->rests_since_ms = (uint32_t)os->now_ms();
+    lock_caches();
+    bool rests = may_rest && waiting.n_resting < count_shelves_locked() / SHELVES_A_CPU;
+    if (rests) {
+        waiting.n_resting++;
+        put_waiting_locked(&waiting.resting, cache);
+    }
+    unlock_caches();
+    if (!rests)
+        cache_release(cache);
+    return bytes;
+}
+
+/* All behind the first old one are older. They are in use again, by the caller. */
+static struct cache *take_rested_locked(uint32_t now_ms, uint32_t age_ms)
+{
+    struct cache **link = &waiting.resting;
+    while (*link != NULL && (int32_t)(now_ms - (*link)->rests_since_ms - age_ms) < 0)
+        link = &(*link)->next_waiting;
+    struct cache *rested = *link;
+    *link = NULL;
+    for (struct cache *c = rested; c != NULL; c = c->next_waiting) {
+        c->in_use = true;
+        waiting.n_resting--;
+    }
+    return rested;
+}
+
+bool cache_end_rests(uint64_t now_ms, uint64_t age_ms)
+{
+    lock_caches();
+    struct cache *rested = take_rested_locked((uint32_t)now_ms, (uint32_t)age_ms);
+    unlock_caches();
+    bool any = rested != NULL;
+    while (rested != NULL) {
+        struct cache *cache = rested;
+        rested = cache->next_waiting;
+        cache_release(cache);
+    }
+    return any;
 }
 
 void cache_release_all_but(const struct cache *mine)
 {
+    cache_end_rests(os->now_ms(), 0);
     for (struct cache *c = all_caches.first; c != NULL; c = c->next) {
         if (c != mine && c->in_use)
             cache_release(c);
@@ -107,10 +194,10 @@ void cache_release_all_but(const struct cache *mine)
 
 void cache_visit(void (*visit)(struct cache *cache, void *arg), void *arg)
 {
-    lock_take(&all_caches.lock);
+    lock_caches();
     for (struct cache *c = all_caches.first; c != NULL; c = c->next)
         visit(c, arg);
-    lock_drop(&all_caches.lock);
+    unlock_caches();
 }
 
 static int check_mask(const struct bin *bin, const struct slab *s, unsigned first)
@@ -205,10 +292,49 @@ static int check_sole_leases(const struct cache *cache)
     return 0;
 }
 
+static bool has_leases(const struct cache *cache)
+{
+    for (unsigned c = 0; c < WIDE_FIRST; c++) {
+        if (cache->bins[c].slab != NULL)
+            return true;
+    }
+    return false;
+}
+
+static bool keeps_slots(const struct cache *cache)
+{
+    for (unsigned c = WIDE_FIRST; c < CLASS_COUNT; c++) {
+        if (cache->bins[c].n_kept != 0)
+            return true;
+    }
+    return false;
+}
+
+/* The caches of a list, which are `most` at most; or SIZE_MAX if one does not belong there. */
+static size_t count_waiting(const struct cache *first, size_t most)
+{
+    size_t n = 0;
+    for (const struct cache *c = first; c != NULL; c = c->next_waiting) {
+        if (n++ == most || c->in_use || keeps_slots(c) || (first == waiting.empty && has_leases(c)))
+            return SIZE_MAX;
+    }
+    return n;
+}
+
+static int check_waiting_locked(void)
+{
+    size_t unused = 0;
+    for (const struct cache *c = all_caches.first; c != NULL; c = c->next)
+        unused += !c->in_use;
+    size_t resting = count_waiting(waiting.resting, unused);
+    size_t empty = count_waiting(waiting.empty, unused);
+    return resting == waiting.n_resting && empty == unused - resting ? 0 : 5;
+}
+
 int cache_check_all(void)
 {
-    int broken = 0;
-    lock_take(&all_caches.lock);
+    lock_caches();
+    int broken = check_waiting_locked();
     for (const struct cache *cache = all_caches.first; cache != NULL && broken == 0;
          cache = cache->next) {
         broken = cache_check(cache);
@@ -217,7 +343,7 @@ int cache_check_all(void)
         if (broken == 0)
             broken = check_sole_kept(cache);
     }
-    lock_drop(&all_caches.lock);
+    unlock_caches();
     return broken;
 }
 

@@ -12,9 +12,12 @@
  *  C3  a leased slab is SLAB_LEASED, of the bin's class, and leased by this cache only.
  *  C4  the bin of a wide class has an empty mask, KEPT_MAX kept slots at most, each of which is KEPT, of the class, and
  *      kept once, by this cache only.
+ *  C5  a cache in no use is on one of two lists, those that rest and those that are empty; it keeps no slot, and an empty
+ *      one has no lease.
  *
- * A cache belongs to its thread; nobody else touches bins or leases while that thread lives.
- * Records of caches are never unmapped. The list of all caches is locked (RANK_CACHES). */
+ * A cache belongs to its thread; nobody else touches bins or leases while that thread lives. When it ends, the cache may
+ * rest: it has its leases on, for the next thread that begins, until a purge pass ends them.
+ * Records of caches are never unmapped. The lists are locked (RANK_CACHES). */
 #ifndef RATION_CACHE_CACHE_H
 #define RATION_CACHE_CACHE_H
 
@@ -54,8 +57,10 @@ struct cache {
     uint32_t until_sample;         /* core/sample.h; 0: not chosen yet */
     bool is_owned;                 /* not one of the three below */
     uint8_t shelf;   /* slab/shelf.h: number of the thread's shelves; may change at any time */
-    bool in_use;     /* by a living thread */
+    bool in_use;     /* by a living thread, or by who ends its rest */
     uint32_t thread; /* the system's number of that thread; for statistics */
+    uint32_t rests_since_ms;
+    struct cache *next_waiting; /* of those in no use */
 };
 
 /* All caches ever made, in use or waiting for a thread. Who only looks may follow `next` without the
@@ -204,7 +209,7 @@ static ALWAYS_INLINE void *bin_set_mask_and_take(struct bin *bin, unsigned group
     return (void *)address;
 }
 
-/* A cache for the calling thread, recycled or new; null if out of memory. */
+/* A cache for the calling thread: one that rests, or is empty, or new; null if out of memory. */
 struct cache *cache_acquire(void);
 
 /* Ends all leases of a cache; it may be used on. */
@@ -213,7 +218,14 @@ void cache_return_leases(struct cache *cache);
 /* Ends all leases; the cache waits for another thread. */
 void cache_release(struct cache *cache);
 
-/* In a child after fork: releases the caches of all threads but the caller's. */
+/* The same, but if it may rest, and fewer caches than processors do, it keeps the leases for another thread. Returns the bytes
+ * in free slots of what it leased, at most. */
+size_t cache_rest(struct cache *cache, bool may_rest);
+
+/* Ends the leases of caches that rest since age_ms before now_ms, or longer. False: there was none. */
+bool cache_end_rests(uint64_t now_ms, uint64_t age_ms);
+
+/* In a child after fork: releases the caches of all threads but the caller's, and those that rest. */
 void cache_release_all_but(const struct cache *mine);
 
 /* Calls visit for each cache ever made. */

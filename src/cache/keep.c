@@ -45,7 +45,7 @@ static void drop_last(struct bin *bin)
 
 void keep_drop(struct cache *cache)
 {
-    for (unsigned c = 0; c < CLASS_COUNT; c++) {
+    for (unsigned c = WIDE_FIRST; c < CLASS_COUNT; c++) {
         while (cache->bins[c].n_kept > 0)
             drop_last(&cache->bins[c]);
     }

@@ -29,6 +29,7 @@ bool events_close_fast_paths(void)
         return false;
     if (mine)
         cache_return_leases(my_cache);
+    cache_end_rests(os->now_ms(), 0);
     shelf_set_aside();
     slabs_are_guarded = true;
     fast_paths_are_closed = true;

@@ -120,11 +120,9 @@ size_t core_usable(const void *p, const char *function)
 }
 
 /* Blocks whose usable bytes are those asked for, whatever their class. */
-static bool is_exact(const void *p, size_t has, size_t n)
+static COLD bool is_exact(const void *p, size_t has, size_t n)
 {
     size_t bytes;
-    if (LIKELY(!fences_are_on))
-        return false;
     if (slab_is_guarded(slab_of((uintptr_t)p)))
         return harden_level == HARDEN_FULL;
     /* A sample stands for a slot: its size may be that of the class. */
@@ -134,7 +132,7 @@ static bool is_exact(const void *p, size_t has, size_t n)
 /* What a block at p, asked for like this, would have got. */
 static size_t expected_bytes(const void *p, size_t has, size_t n, size_t align)
 {
-    if (UNLIKELY(is_exact(p, has, n)))
+    if (UNLIKELY(fences_are_on) && is_exact(p, has, n))
         return n;
     unsigned c = align > GRAIN    ? class_of_aligned(n, align)
                  : n <= SMALL_MAX ? class_of(n)
@@ -160,7 +158,7 @@ void core_free_sized(void *p, size_t n, size_t align, const char *function)
     else if (UNLIKELY(fast_paths_are_closed))
         free_slow(p, function);
     else
-        free_fast(p);
+        free_quietly(p, function);
 }
 
 bool core_trim(void)

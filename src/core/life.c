@@ -34,13 +34,19 @@ static struct {
     struct cache *cache;
 } late = {.lock = LOCK_INIT(RANK_SHARED)};
 
+/* Only a purge pass ends a rest, and what a cache leases while the fast paths are closed is for nobody else. */
+static bool may_rest(void)
+{
+    return conf.purge_delay > 0 && !fast_paths_are_closed;
+}
+
 /* The destructors of other keys, and the C library itself, may allocate after this: they share one cache (late). */
 static void end_thread(void *cache)
 {
     events_thread_ends();
     my_cache = &late_cache;
     harden_drain(cache);
-    cache_release(cache);
+    purge_note(cache_rest(cache, may_rest()));
 }
 
 static void watch_thread_end(struct cache *cache)

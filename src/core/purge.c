@@ -1,6 +1,7 @@
 #include "core/purge.h"
 
 #include "base/bits.h"
+#include "cache/cache.h"
 #include "conf/conf.h"
 #include "os/limit.h"
 #include "os/lock.h"
@@ -16,6 +17,7 @@ enum {
     RUN_PAGES_MAX = 4096,
     GROWTH_PAGES_MAX =
         256, /* while a thread waits for its block: 65 us measured, below 200 wanted; the rest ages */
+    REST_SHARE = 2, /* of the age: what was leased ages once more when the rest ends */
     QUIET_PASSES =
         3, /* the helper goes after so many passes, half a purge_delay apart, that found nothing */
 };
@@ -115,6 +117,7 @@ static size_t purge_pass(uint64_t age_ms, size_t *noted)
         .number = number == 0 ? 1 : number, .now_ms = (uint32_t)now, .age_ms = (uint32_t)age_ms};
     atomic_store_relaxed(&purge.last_pass_ms, now);
     *noted = atomic_exchange_acquire(&purge.noted, (size_t)0);
+    cache_end_rests(now, age_ms / REST_SHARE);
     size_t bytes = 0;
     for (unsigned c = 0; c < CLASS_COUNT; c++)
         bytes += purge_class(c, &pass);

@@ -157,7 +157,12 @@ static void end_cache(void)
     if (mine == &no_cache)
         return;
     my_cache = &late_cache;
-    cache_release(mine);
+    cache_rest(mine, true);
+}
+
+static void end_rests(void)
+{
+    cache_end_rests(fake.now_ms, 0);
 }
 
 static void release_cache(struct cache *cache, void *arg)
@@ -204,6 +209,7 @@ static void finish(void)
             free_fast(shared[i]);
     }
     cache_visit(release_cache, NULL);
+    end_rests();
     look_again(class_of(size));
     look_again(class_of(SMALL));
     look_again(class_of(OTHER));
@@ -308,6 +314,15 @@ static void lessee_ends(void)
 {
     my_cache = lessee;
     end_cache();
+}
+
+/* Its slab is full but for two slots. */
+static void fill_and_rest(void)
+{
+    fill_one_slab();
+    give_shared(0, 2);
+    end_cache();
+    my_cache = &no_cache;
 }
 
 static void lessee_trims(void)
@@ -606,6 +621,30 @@ static const struct model_scenario of_own_shelves[] = {
      3},
 };
 
+static const struct model_scenario of_rests[] = {
+    {"locking for a fork against rests",
+     fill_and_rest,
+     {lock_and_unlock_all, end_rests, take_two},
+     finish,
+     1},
+    {"end of a rest against new threads",
+     fill_and_rest,
+     {end_rests, take_two, take_two},
+     finish,
+     3},
+    {"end of a rest against free",
+     fill_and_rest,
+     {end_rests, free_other_half, take_two},
+     finish,
+     3},
+    {"end of rests against ends of threads",
+     fill_and_rest,
+     {end_rests, take_and_end, take_and_end},
+     finish,
+     3},
+    {"two ends of rests", fill_and_rest, {end_rests, end_rests, take_and_end}, finish, 3},
+};
+
 static const struct model_scenario of_wide[] = {
     {"double free at once", expect_one_report_of_twins, {free_twin, free_twin}, finish, 3},
 };
@@ -711,6 +750,8 @@ int main(int argc, char **argv)
         own--; /* without locks the last one makes a list that has no end, and walks it */
     for (size_t i = 0; i < own; i++)
         broken += !is_sound(&of_own_shelves[i], only);
+    for (size_t i = 0; i < sizeof of_rests / sizeof *of_rests; i++)
+        broken += !is_sound(&of_rests[i], only);
     size = WIDE;
     for (size_t i = 0; i < sizeof of_wide / sizeof *of_wide; i++)
         broken += !is_sound(&of_wide[i], only);

@@ -1,4 +1,4 @@
-/* cache/cache: acquiring, releasing, recycling; C1 to C4 broken on purpose. */
+/* cache/cache: acquiring, releasing, recycling, resting; C1 to C5 broken on purpose. */
 #include "cache/cache.h"
 
 #include "area/records.h"
@@ -164,6 +164,181 @@ static void test_release_all_but(void **state)
     require_in_child(release_all_but_one, NULL);
 }
 
+enum { W = WIDE_FIRST + 3 };
+
+/* The cache keeps n slots of class W. */
+static void keep(struct cache *cache, unsigned n)
+{
+    void *p[KEPT_MAX];
+    for (unsigned i = 0; i < n; i++)
+        p[i] = take(cache, W);
+    for (unsigned i = 0; i < n; i++) {
+        struct slab *s = slab_of((uintptr_t)p[i]);
+        s->states[slot_starting_at(s, (uintptr_t)p[i])] = SLOT_KEPT;
+        REQUIRE(keep_put(cache, s, p[i]) == 0);
+    }
+}
+
+/* Its leases wait for the next thread. */
+static void rest(void *arg)
+{
+    (void)arg;
+    open_heap();
+    struct cache *a = cache_acquire();
+    void *p = take(a, 7);
+    void *q = take(a, 7);
+    struct slab *s = slab_of((uintptr_t)p);
+    REQUIRE(take(a, WIDE_FIRST) != NULL);
+    size_t slot = slot_of(s, (uintptr_t)q);
+    s->states[slot] = SLOT_FREE;
+    s->till--;
+    uint64_t mask = a->bins[7].mask;
+    REQUIRE(cache_rest(a, true) == size_classes[7].size);
+    REQUIRE(!a->in_use && a->bins[7].slab == s && s->place == SLAB_LEASED);
+    REQUIRE(cache_check_all() == 0);
+    REQUIRE(cache_acquire() == a && a->in_use && caches_made() == 1 && cache_check_all() == 0);
+    REQUIRE(a->bins[7].mask == mask && slab_of((uintptr_t)take(a, 7)) == s);
+    s->till -= 10 * s->slots; /* as if its slots were freed again and again */
+    REQUIRE(cache_rest(a, false) == (size_t)s->opened * size_classes[7].size);
+    REQUIRE(a->bins[7].slab == NULL && !a->in_use && cache_check_all() == 0); /* it may not */
+}
+
+/* It keeps no slots of wide slabs. */
+static void rest_without_slots(void *arg)
+{
+    (void)arg;
+    open_heap();
+    struct cache *a = cache_acquire();
+    keep(a, 2);
+    const struct slab *s = slab_of((uintptr_t)a->bins[W].kept[0]);
+    cache_rest(a, true);
+    REQUIRE(a->bins[W].n_kept == 0 && slab_count_live(s) == 0 && cache_check_all() == 0);
+}
+
+/* One a processor rests; of these the last is the first to go on. */
+static void rest_few(void *arg)
+{
+    const unsigned *cpus = arg;
+    open_heap();
+    fake.cpu_count = *cpus;
+    struct cache *all[40];
+    for (unsigned i = 0; i < 40; i++) {
+        all[i] = cache_acquire();
+        take(all[i], 7);
+    }
+    unsigned most = (unsigned)max_size(2, min_size(*cpus, 32));
+    for (unsigned i = 0; i < 40; i++) {
+        cache_rest(all[i], true);
+        REQUIRE((all[i]->bins[7].slab != NULL) == (i < most) && !all[i]->in_use);
+    }
+    REQUIRE(cache_check_all() == 0);
+    for (unsigned i = most; i-- > 0;)
+        REQUIRE(cache_acquire() == all[i] && all[i]->bins[7].slab != NULL);
+    const struct cache *empty = cache_acquire();
+    REQUIRE(empty->bins[7].slab == NULL && cache_check_all() == 0);
+    cache_rest(all[0], true); /* there is room again */
+    REQUIRE(all[0]->bins[7].slab != NULL && caches_made() == 40 && cache_check_all() == 0);
+}
+
+/* A pass ends the rest of the old ones; they are as good as before, but empty. */
+static void end_rests(void *arg)
+{
+    (void)arg;
+    open_heap();
+    fake.cpu_count = 3;
+    struct cache *all[3];
+    struct slab *slabs[3];
+    for (int i = 0; i < 3; i++) {
+        all[i] = cache_acquire();
+        slabs[i] = slab_of((uintptr_t)take(all[i], 7));
+    }
+    fake.now_ms = UINT32_MAX - 150; /* the low half of the clock turns over */
+    for (int i = 0; i < 3; i++) {
+        cache_rest(all[i], true);
+        fake.now_ms += 100;
+    }
+    REQUIRE(!cache_end_rests(fake.now_ms, 301) && all[0]->bins[7].slab == slabs[0]);
+    REQUIRE(cache_end_rests(fake.now_ms, 200));
+    REQUIRE(all[0]->bins[7].slab == NULL && slabs[0]->place == SLAB_READY);
+    REQUIRE(all[1]->bins[7].slab == NULL && all[2]->bins[7].slab == slabs[2]);
+    REQUIRE(!all[0]->in_use && !all[1]->in_use && cache_check_all() == 0);
+    REQUIRE(cache_acquire() == all[2]);
+    REQUIRE(!cache_end_rests(fake.now_ms, 0));
+    struct cache *one = cache_acquire();
+    struct cache *other = cache_acquire();
+    REQUIRE(one != other && one->in_use && other->in_use && caches_made() == 3 &&
+            cache_check_all() == 0);
+    cache_rest(one, true);
+    cache_release_all_but(all[2]);
+    REQUIRE(!one->in_use && !other->in_use && cache_check_all() == 0);
+}
+
+/* Where no slab can be had, what lies in the leases of those that rest serves. */
+static void lease_what_rests(void *arg)
+{
+    (void)arg;
+    open_heap();
+    struct cache *a = cache_acquire();
+    struct cache *b = cache_acquire();
+    struct slab *s = slab_of((uintptr_t)take(a, 7));
+    cache_rest(a, true);
+    fake.refuse |= ENTRY_BIT(ENTRY_PAGES_MAP);
+    bool is_zero;
+    while (span_alloc(1, 1, RUN_LARGE, &is_zero) != NULL)
+        ;
+    REQUIRE(slab_of((uintptr_t)take(b, 7)) == s && a->bins[7].slab == NULL);
+    REQUIRE(take(b, 8) == NULL && cache_check_all() == 0);
+}
+
+static void test_rest(void **state)
+{
+    (void)state;
+    unsigned cpus[] = {1, 2, 3, 32, 1000};
+    require_in_child(rest, NULL);
+    require_in_child(rest_without_slots, NULL);
+    for (size_t i = 0; i < sizeof cpus / sizeof *cpus; i++)
+        require_in_child(rest_few, &cpus[i]);
+    require_in_child(end_rests, NULL);
+    require_in_child(lease_what_rests, NULL);
+}
+
+static void break_waiting(void *arg)
+{
+    (void)arg;
+    open_heap();
+    struct cache *resting = cache_acquire();
+    struct cache *empty = cache_acquire();
+    take(resting, 7);
+    struct bin leased_bin = resting->bins[7];
+    cache_rest(resting, true);
+    cache_release(empty);
+    REQUIRE(cache_check_all() == 0);
+    empty->in_use = true;
+    REQUIRE(cache_check_all() == 5);
+    empty->in_use = false;
+    resting->in_use = true;
+    REQUIRE(cache_check_all() == 5);
+    resting->in_use = false;
+    empty->next_waiting = resting; /* on both lists, and has a lease */
+    REQUIRE(cache_check_all() == 5);
+    empty->next_waiting = empty; /* without an end */
+    REQUIRE(cache_check_all() == 5);
+    empty->next_waiting = NULL;
+    empty->bins[7] = leased_bin;
+    REQUIRE(cache_check_all() == 5);
+    empty->bins[7] = (struct bin){.mask = 0};
+    resting->bins[W].n_kept = 1;
+    REQUIRE(cache_check_all() == 5);
+    resting->bins[W].n_kept = 0;
+    REQUIRE(cache_check_all() == 0);
+}
+
+static void test_c5_waiting(void **state)
+{
+    (void)state;
+    require_in_child(break_waiting, NULL);
+}
+
 static void acquire_without_memory(void *arg)
 {
     (void)arg;
@@ -282,21 +457,6 @@ static void test_c3_two_lessees(void **state)
     assert_int_equal(cache_check_all(), 0);
 }
 
-enum { W = WIDE_FIRST + 3 };
-
-/* The cache keeps n slots of class W. */
-static void keep(struct cache *cache, unsigned n)
-{
-    void *p[KEPT_MAX];
-    for (unsigned i = 0; i < n; i++)
-        p[i] = take(cache, W);
-    for (unsigned i = 0; i < n; i++) {
-        struct slab *s = slab_of((uintptr_t)p[i]);
-        s->states[slot_starting_at(s, (uintptr_t)p[i])] = SLOT_KEPT;
-        REQUIRE(keep_put(cache, s, p[i]) == 0);
-    }
-}
-
 static void break_kept(void *arg)
 {
     (void)arg;
@@ -355,6 +515,7 @@ int main(void)
         cmocka_unit_test(test_shelves),
         cmocka_unit_test(test_return_leases),
         cmocka_unit_test(test_release_all_but),
+        cmocka_unit_test(test_rest),
         cmocka_unit_test(test_acquire_without_memory),
         cmocka_unit_test(test_empty_caches_stay_empty),
         cmocka_unit_test_setup(test_c1_mask, make_mine),
@@ -362,6 +523,7 @@ int main(void)
         cmocka_unit_test(test_c3_lease),
         cmocka_unit_test(test_c3_two_lessees),
         cmocka_unit_test(test_c4_kept),
+        cmocka_unit_test(test_c5_waiting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -194,6 +194,20 @@ static void other_threads_were_first(void *arg)
     REQUIRE(n_told == 0);
 }
 
+/* Slots of slabs that were leased before are handed out no more: nobody listens to them (E2). */
+static void threads_were_gone(void *arg)
+{
+    pthread_t thread;
+    (void)arg;
+    fake_os_install();
+    REQUIRE(pthread_create(&thread, NULL, use_heap, NULL) == 0);
+    pthread_join(thread, NULL);
+    REQUIRE(events_listen(&listener, 0));
+    REQUIRE(pthread_create(&thread, NULL, use_heap, NULL) == 0);
+    pthread_join(thread, NULL);
+    REQUIRE(n_told == 2);
+}
+
 #define IN_CHILD(body)                                                                             \
     static void test_##body(void **state)                                                          \
     {                                                                                              \
@@ -207,6 +221,7 @@ IN_CHILD(silent_until_asked)
 IN_CHILD(refused_and_failed)
 IN_CHILD(threads_and_limits)
 IN_CHILD(other_threads_were_first)
+IN_CHILD(threads_were_gone)
 
 int main(void)
 {
@@ -218,6 +233,7 @@ int main(void)
         cmocka_unit_test(test_refused_and_failed),
         cmocka_unit_test(test_threads_and_limits),
         cmocka_unit_test(test_other_threads_were_first),
+        cmocka_unit_test(test_threads_were_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

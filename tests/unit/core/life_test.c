@@ -2,6 +2,7 @@
  * locked and unlocked; what a forked child finds. */
 #include "core/life.h"
 
+#include "conf/conf.h"
 #include "core/core.h"
 #include "core/fast_path.h"
 #include "core/purge.h"
@@ -83,10 +84,85 @@ static void many_threads(void *arg)
     REQUIRE_SOUND();
 }
 
+static unsigned leases(void)
+{
+    unsigned n = 0;
+    for (struct cache *cache = all_caches.first; cache != NULL; cache = cache->next) {
+        for (unsigned c = 0; c < WIDE_FIRST; c++)
+            n += !cache->in_use && cache->bins[c].slab != NULL;
+    }
+    return n;
+}
+
+static void run_thread(void *(*body)(void *))
+{
+    pthread_t thread;
+    REQUIRE(pthread_create(&thread, NULL, body, NULL) == 0);
+    pthread_join(thread, NULL);
+}
+
+/* What it leased waits for the next thread, or for a purge pass. */
+static void rest(void *arg)
+{
+    (void)arg;
+    start();
+    conf.purge_delay = 500;
+    conf.purge_thread = 0;
+    run_thread(use_a_little);
+    unsigned resting = leases();
+    REQUIRE(resting > 10);
+    run_thread(use_a_little);
+    REQUIRE(leases() == resting && caches(NULL) == 1);
+    REQUIRE(purge_all() > 0 && leases() == 0);
+    REQUIRE_SOUND();
+}
+
+/* Each class's slab is all but full, and then empty: nobody has an event of what is freed into a leased slab. */
+static void *fill_and_free(void *arg)
+{
+    static void *p[SLOTS_MAX];
+    for (unsigned c = 0; c < WIDE_FIRST; c++) {
+        for (unsigned i = 0; i + 1 < size_classes[c].slots; i++)
+            p[i] = malloc_fast(size_classes[c].size);
+        for (unsigned i = 0; i + 1 < size_classes[c].slots; i++)
+            free_fast(p[i]);
+    }
+    REQUIRE(fake.calls[ENTRY_HELPER_START] == 0);
+    return arg;
+}
+
+/* When the thread ends the purge is told. */
+static void note_leases(void *arg)
+{
+    (void)arg;
+    start();
+    conf.purge_delay = 500;
+    conf.purge_thread = 1;
+    fake.refuse |= ENTRY_BIT(ENTRY_HELPER_START);
+    run_thread(fill_and_free);
+    REQUIRE(leases() == WIDE_FIRST && fake.calls[ENTRY_HELPER_START] == 1);
+    REQUIRE_SOUND();
+}
+
+/* Without passes nobody would end the rest. */
+static void rest_never(void *arg)
+{
+    start();
+    conf.purge_delay = *(const int *)arg;
+    run_thread(use_a_little);
+    REQUIRE(leases() == 0 && caches(NULL) == 1);
+    REQUIRE_SOUND();
+}
+
 static void test_thread_ends(void **state)
 {
     (void)state;
+    int never[] = {0, -1};
     require_in_child(many_threads, NULL);
+    require_in_child(rest, NULL);
+    require_in_child(note_leases, NULL);
+    require_in_child(rest_never, &never[0]);
+    require_in_child(rest_never, &never[1]);
 }
 
 /* Another key's destructor, run again and again after ours: it still gets memory, and may free. */

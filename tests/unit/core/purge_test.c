@@ -9,11 +9,12 @@
 #include "span/span.h"
 #include "support/heap.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-enum { BLOCKS = 20000, SIZE = 1000 };
+enum { BLOCKS = 20000, SIZE = 1000, LEASED = 600 };
 static unsigned char *blocks[BLOCKS];
 
 static void start(int delay)
@@ -59,6 +60,45 @@ static void require_kept(void)
     for (size_t i = 0; i < BLOCKS; i++)
         REQUIRE(!is_kept(i / 8) || pattern_is(blocks[i], SIZE, i));
     REQUIRE_SOUND();
+}
+
+static void *free_in_thread(void *arg)
+{
+    static void *p[LEASED];
+    for (size_t i = 0; i < LEASED; i++)
+        memset(p[i] = malloc_fast(i % 30 * 64), 1, i % 30 * 64);
+    for (size_t i = 0; i < LEASED; i++)
+        free_fast(p[i]);
+    return arg;
+}
+
+/* An ended thread's leases are old at half the delay, and what is free in them at one and a half. */
+static void end_rests(void *arg)
+{
+    (void)arg;
+    start(500);
+    malloc_fast(1);
+    pthread_t thread;
+    REQUIRE(pthread_create(&thread, NULL, free_in_thread, NULL) == 0);
+    pthread_join(thread, NULL);
+    size_t full = resident_bytes();
+    uint64_t ended = fake.now_ms;
+    fake.now_ms = ended + 249;
+    purge_note(MIB(1)); /* too early for a pass */
+    REQUIRE(all_caches.first->bins[class_of(64)].slab != NULL);
+    fake.now_ms = ended + 500;
+    purge_note(MIB(1));
+    REQUIRE(all_caches.first->bins[class_of(64)].slab == NULL);
+    fake.now_ms = ended + 1000;
+    purge_note(MIB(1));
+    REQUIRE(resident_bytes() + KIB(256) < full);
+    REQUIRE_SOUND();
+}
+
+static void test_rests(void **state)
+{
+    (void)state;
+    require_in_child(end_rests, NULL);
 }
 
 static void free_everything(void)
@@ -391,11 +431,17 @@ static void test_trim_is_whole(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_by_age),         cmocka_unit_test(test_never),
-        cmocka_unit_test(test_near_limit),     cmocka_unit_test(test_at_once),
-        cmocka_unit_test(test_refused),        cmocka_unit_test(test_use_again),
-        cmocka_unit_test(test_idle),           cmocka_unit_test(test_free_late),
-        cmocka_unit_test(test_without_helper), cmocka_unit_test(test_growth_purges_little_at_once),
+        cmocka_unit_test(test_by_age),
+        cmocka_unit_test(test_never),
+        cmocka_unit_test(test_rests),
+        cmocka_unit_test(test_near_limit),
+        cmocka_unit_test(test_at_once),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_use_again),
+        cmocka_unit_test(test_idle),
+        cmocka_unit_test(test_free_late),
+        cmocka_unit_test(test_without_helper),
+        cmocka_unit_test(test_growth_purges_little_at_once),
         cmocka_unit_test(test_trim_is_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
