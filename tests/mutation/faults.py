@@ -145,7 +145,7 @@ FAULTS = [
     ("rests: out of memory while slots rest", "src/cache/refill.c", "while (cache_end_rests(os->now_ms(), 0));", "while (false);", ["cache/cache"]),
     ("rests: what is free in leases is not noted", "src/core/life.c", "purge_note(cache_rest(cache, may_rest()));", "cache_rest(cache, may_rest());", ["core/life"]),
     ("kept runs: a freed block stays live", "src/span/kept.c", "tag_change(first, tag, tag | TAG_KEPT)", "tag_change(first, tag, tag)",
-     ["span/kept"]),
+     ["span/kept", "model"]),
     ("kept runs: two frees both succeed", "src/span/span.c", "if (tag != 0 && tag_claim(first, tag))", "if (tag != 0 && tag_claim(first, tag_at(first)))",
      ["span/kept", "model"]),
     ("kept runs: they never grow old", "src/span/kept.c", "age_of(row, n, now_ms) >= age_ms", "age_of(row, n, now_ms) + 1 >= age_ms",
