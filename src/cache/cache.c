@@ -137,19 +137,25 @@ static size_t free_bytes_in_leases(const struct cache *cache)
     return bytes;
 }
 
-size_t cache_rest(struct cache *cache, bool may_rest)
+/* False: as many rest as may. */
+static bool begin_rest(struct cache *cache)
 {
-    size_t bytes = free_bytes_in_leases(cache);
     keep_drop(cache);
     cache->rests_since_ms = (uint32_t)os->now_ms();
     lock_caches();
-    bool rests = may_rest && waiting.n_resting < count_shelves_locked() / SHELVES_A_CPU;
+    bool rests = waiting.n_resting < count_shelves_locked() / SHELVES_A_CPU;
     if (rests) {
         waiting.n_resting++;
         put_waiting_locked(&waiting.resting, cache);
     }
     unlock_caches();
-    if (!rests)
+    return rests;
+}
+
+size_t cache_rest(struct cache *cache, bool may_rest)
+{
+    size_t bytes = free_bytes_in_leases(cache);
+    if (!may_rest || !begin_rest(cache))
         cache_release(cache);
     return bytes;
 }

@@ -165,12 +165,10 @@ NOINLINE bool cache_refill_slow(struct cache *cache, unsigned c)
         return false;
     if (bin->slab != NULL && take_next_mask(bin))
         return true;
-    do {
-        while (lease_another(bin, c, cache_shelf(cache))) {
-            if (take_first_mask(bin))
-                return true;
-        }
-    } while (cache_end_rests(os->now_ms(), 0)); /* there is no memory but perhaps in their leases */
+    while (lease_another(bin, c, cache_shelf(cache))) {
+        if (take_first_mask(bin))
+            return true;
+    }
     return false;
 }
 

@@ -41,7 +41,7 @@ static void *take_run(size_t n, size_t align, bool *is_zero)
     void *p = row != 0 && align <= os->page_bytes() ? kept_take(n, row) : NULL;
     if (p == NULL)
         p = span_alloc(n, align, RUN_LARGE, is_zero);
-    if (UNLIKELY(p == NULL) && kept_give_all_back())
+    if (UNLIKELY(p == NULL) && purge_reserves())
         p = span_alloc(n, align, RUN_LARGE, is_zero);
     return p;
 }

@@ -8,7 +8,6 @@
 #include "core/life.h"
 #include "core/purge.h"
 #include "core/sample.h"
-#include "span/kept.h"
 
 #include <errno.h>
 #include <string.h>
@@ -38,21 +37,19 @@ static NOINLINE void *take_large(size_t n, size_t align, bool zeroed, const char
     return p;
 }
 
-/* Where memory is out, what was kept for large blocks may do. */
-static void *take_slot(struct cache *cache, unsigned c)
+static void *take_slot(unsigned c)
 {
-    void *p = cache_take(cache, c);
-    return UNLIKELY(p == NULL) && kept_give_all_back() ? cache_take(cache, c) : p;
+    struct cache *cache = life_cache();
+    if (cache != NULL)
+        return cache_take(cache, c);
+    return my_cache == &late_cache ? life_late_alloc(c) : NULL;
 }
 
 static void *take_small(unsigned c)
 {
-    struct cache *cache = life_cache();
-    void *p = NULL;
-    if (cache != NULL)
-        p = take_slot(cache, c);
-    else if (my_cache == &late_cache)
-        p = life_late_alloc(c);
+    void *p = take_slot(c);
+    if (UNLIKELY(p == NULL) && purge_reserves())
+        p = take_slot(c);
     return p != NULL ? p : out_of_memory();
 }
 

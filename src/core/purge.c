@@ -124,6 +124,13 @@ static size_t purge_pass(uint64_t age_ms, size_t *noted)
     return bytes + purge_runs(age_ms);
 }
 
+COLD bool purge_reserves(void)
+{
+    uint64_t now = os->now_ms();
+    bool rested = cache_end_rests(now, 0);
+    return kept_give_back(now, 0) > 0 || rested;
+}
+
 size_t purge_all(void)
 {
     size_t noted;

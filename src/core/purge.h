@@ -26,8 +26,12 @@ static inline void purge_growth(void)
         purge_growth_slow();
 }
 
-/* `bytes` became free in memory that nobody leases. Called without locks. */
+/* `bytes` became free in memory that nobody leases, or that a thread which ends leased. Called without locks. */
 void purge_note(size_t bytes);
+
+/* Memory is out: what waits for the next requests of threads is for all, kept runs and leases that rest. False: nothing did.
+ * Called without locks. */
+bool purge_reserves(void);
 
 /* Everything free, whatever its age. Returns the bytes given back. */
 size_t purge_all(void);

@@ -267,11 +267,6 @@ size_t kept_give_back(uint64_t now_ms, uint64_t age_ms)
     return given;
 }
 
-COLD bool kept_give_all_back(void)
-{
-    return kept_give_back(os->now_ms(), 0) > 0;
-}
-
 static int check_run(const struct kept_row *row, size_t i)
 {
     if (tag_at(row->firsts[i]) != (tag_of_use(row->lengths[i], RUN_LARGE) | TAG_KEPT))

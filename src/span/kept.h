@@ -39,9 +39,6 @@ void *kept_take(size_t bytes, unsigned number);
 /* Gives back the runs of all rows that were freed at least age_ms before now_ms. Returns how many. */
 size_t kept_give_back(uint64_t now_ms, uint64_t age_ms);
 
-/* All of them: memory is out. False if there were none. */
-bool kept_give_all_back(void);
-
 /* For span_check, which counts all runs by their tags: nobody changes a row meanwhile. */
 void kept_lock_all(void);
 void kept_unlock_all(void);

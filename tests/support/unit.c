@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "support/unit.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +44,13 @@ void require_in_child(void (*body)(void *arg), void *arg)
     int status = run_in_child(body, arg);
     if (status != 0)
         fail_msg("the child ended with wait status 0x%x", (unsigned)status);
+}
+
+void run_in_thread(void *(*body)(void *arg), void *arg)
+{
+    pthread_t thread;
+    REQUIRE(pthread_create(&thread, NULL, body, arg) == 0);
+    pthread_join(thread, NULL);
 }
 
 static void run_alone(void *arg)

@@ -45,6 +45,9 @@ int run_in_child(void (*body)(void *arg), void *arg);
 /* run_in_child, and the child must have exited with 0. */
 void require_in_child(void (*body)(void *arg), void *arg);
 
+/* Runs body in a thread and waits for its end. */
+void run_in_thread(void *(*body)(void *arg), void *arg);
+
 /* cmocka's checks work in a child only inside a test: this one ends the child with a message. */
 #define REQUIRE(condition)                                                                         \
     do {                                                                                           \

@@ -273,23 +273,6 @@ static void end_rests(void *arg)
     REQUIRE(!one->in_use && !other->in_use && cache_check_all() == 0);
 }
 
-/* Where no slab can be had, what lies in the leases of those that rest serves. */
-static void lease_what_rests(void *arg)
-{
-    (void)arg;
-    open_heap();
-    struct cache *a = cache_acquire();
-    struct cache *b = cache_acquire();
-    struct slab *s = slab_of((uintptr_t)take(a, 7));
-    cache_rest(a, true);
-    fake.refuse |= ENTRY_BIT(ENTRY_PAGES_MAP);
-    bool is_zero;
-    while (span_alloc(1, 1, RUN_LARGE, &is_zero) != NULL)
-        ;
-    REQUIRE(slab_of((uintptr_t)take(b, 7)) == s && a->bins[7].slab == NULL);
-    REQUIRE(take(b, 8) == NULL && cache_check_all() == 0);
-}
-
 static void test_rest(void **state)
 {
     (void)state;
@@ -299,7 +282,6 @@ static void test_rest(void **state)
     for (size_t i = 0; i < sizeof cpus / sizeof *cpus; i++)
         require_in_child(rest_few, &cpus[i]);
     require_in_child(end_rests, NULL);
-    require_in_child(lease_what_rests, NULL);
 }
 
 static void break_waiting(void *arg)

@@ -165,10 +165,8 @@ static void *use_heap(void *arg)
 
 static void threads_and_limits(void *arg)
 {
-    pthread_t thread;
     start(HARDEN_OFF);
-    REQUIRE(pthread_create(&thread, NULL, use_heap, arg) == 0);
-    pthread_join(thread, NULL);
+    run_in_thread(use_heap, arg);
     REQUIRE(n_told == 2 && n_ends == 1 && told[0].thread != os->thread_id());
     events_fork_child();
     REQUIRE(n_ends == 2);
@@ -197,14 +195,11 @@ static void other_threads_were_first(void *arg)
 /* Slots of slabs that were leased before are handed out no more: nobody listens to them (E2). */
 static void threads_were_gone(void *arg)
 {
-    pthread_t thread;
     (void)arg;
     fake_os_install();
-    REQUIRE(pthread_create(&thread, NULL, use_heap, NULL) == 0);
-    pthread_join(thread, NULL);
+    run_in_thread(use_heap, NULL);
     REQUIRE(events_listen(&listener, 0));
-    REQUIRE(pthread_create(&thread, NULL, use_heap, NULL) == 0);
-    pthread_join(thread, NULL);
+    run_in_thread(use_heap, NULL);
     REQUIRE(n_told == 2);
 }
 

@@ -72,11 +72,8 @@ static void many_threads(void *arg)
 {
     (void)arg;
     start();
-    for (int i = 0; i < 500; i++) {
-        pthread_t thread;
-        REQUIRE(pthread_create(&thread, NULL, use_a_little, NULL) == 0);
-        pthread_join(thread, NULL);
-    }
+    for (int i = 0; i < 500; i++)
+        run_in_thread(use_a_little, NULL);
     unsigned in_use;
     REQUIRE(caches(&in_use) <= 2 &&
             in_use == 0); /* one after the other: the same cache served all */
@@ -94,13 +91,6 @@ static unsigned leases(void)
     return n;
 }
 
-static void run_thread(void *(*body)(void *))
-{
-    pthread_t thread;
-    REQUIRE(pthread_create(&thread, NULL, body, NULL) == 0);
-    pthread_join(thread, NULL);
-}
-
 /* What it leased waits for the next thread, or for a purge pass. */
 static void rest(void *arg)
 {
@@ -108,10 +98,10 @@ static void rest(void *arg)
     start();
     conf.purge_delay = 500;
     conf.purge_thread = 0;
-    run_thread(use_a_little);
+    run_in_thread(use_a_little, NULL);
     unsigned resting = leases();
     REQUIRE(resting > 10);
-    run_thread(use_a_little);
+    run_in_thread(use_a_little, NULL);
     REQUIRE(leases() == resting && caches(NULL) == 1);
     REQUIRE(purge_all() > 0 && leases() == 0);
     REQUIRE_SOUND();
@@ -139,8 +129,30 @@ static void note_leases(void *arg)
     conf.purge_delay = 500;
     conf.purge_thread = 1;
     fake.refuse |= ENTRY_BIT(ENTRY_HELPER_START);
-    run_thread(fill_and_free);
+    run_in_thread(fill_and_free, NULL);
     REQUIRE(leases() == WIDE_FIRST && fake.calls[ENTRY_HELPER_START] == 1);
+    REQUIRE_SOUND();
+}
+
+/* Where no memory can be had, what lies in the leases of those that rest serves. */
+static void serve_from_rests(void *arg)
+{
+    (void)arg;
+    start();
+    conf.purge_delay = 500;
+    REQUIRE(malloc_fast(1000) != NULL);
+    run_in_thread(use_a_little, NULL);
+    const struct cache *resting = all_caches.first;
+    unsigned c = class_of(200);
+    const struct slab *s = resting->bins[c].slab;
+    REQUIRE(!resting->in_use && s != NULL);
+    fake.refuse |= ENTRY_BIT(ENTRY_PAGES_MAP);
+    bool is_zero;
+    while (span_alloc(1, 1, RUN_LARGE, &is_zero) != NULL)
+        continue;
+    REQUIRE(slab_of((uintptr_t)malloc_fast(200)) == s && resting->bins[c].slab == NULL);
+    REQUIRE(leases() == 0 && cache_check_all() == 0);
+    REQUIRE(malloc_fast(MIB(1)) == NULL);
     REQUIRE_SOUND();
 }
 
@@ -149,7 +161,7 @@ static void rest_never(void *arg)
 {
     start();
     conf.purge_delay = *(const int *)arg;
-    run_thread(use_a_little);
+    run_in_thread(use_a_little, NULL);
     REQUIRE(leases() == 0 && caches(NULL) == 1);
     REQUIRE_SOUND();
 }
@@ -161,6 +173,7 @@ static void test_thread_ends(void **state)
     require_in_child(many_threads, NULL);
     require_in_child(rest, NULL);
     require_in_child(note_leases, NULL);
+    require_in_child(serve_from_rests, NULL);
     require_in_child(rest_never, &never[0]);
     require_in_child(rest_never, &never[1]);
 }
@@ -208,10 +221,8 @@ static void late_destructors(void *arg)
     start();
     REQUIRE(pthread_key_create(&late_key, allocate_late) == 0);
     for (int i = 0; i < 20; i++) {
-        pthread_t thread;
         late_rounds = 0;
-        REQUIRE(pthread_create(&thread, NULL, end_late, NULL) == 0);
-        pthread_join(thread, NULL);
+        run_in_thread(end_late, NULL);
         REQUIRE(late_rounds > 0);
     }
     unsigned in_use;
@@ -321,9 +332,7 @@ static void look_around_as_child(void)
     free_fast(large);
     purge_all();
     free_fast(&large); /* a report takes its lock */
-    pthread_t thread;
-    REQUIRE(pthread_create(&thread, NULL, use_a_little, NULL) == 0);
-    pthread_join(thread, NULL);
+    run_in_thread(use_a_little, NULL);
     REQUIRE_SOUND();
 }
 

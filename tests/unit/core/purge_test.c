@@ -9,7 +9,6 @@
 #include "span/span.h"
 #include "support/heap.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -78,9 +77,7 @@ static void end_rests(void *arg)
     (void)arg;
     start(500);
     malloc_fast(1);
-    pthread_t thread;
-    REQUIRE(pthread_create(&thread, NULL, free_in_thread, NULL) == 0);
-    pthread_join(thread, NULL);
+    run_in_thread(free_in_thread, NULL);
     size_t full = resident_bytes();
     uint64_t ended = fake.now_ms;
     fake.now_ms = ended + 249;
