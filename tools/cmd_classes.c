@@ -320,6 +320,26 @@ static void print_way_small(int c, const struct class_facts *k)
          "  one byte, from whatever thread.");
 }
 
+enum { NARROW_MOST = 2048 }; /* slots above it are wide (src/sizeclass/sizeclass.h) */
+
+static void print_way_wide(int c, const struct class_facts *k)
+{
+    printf("  1. A table gives the size class: class %d, slots of %zu bytes.\n", c, k->slot_bytes);
+    puts("  2. The thread keeps the three slots of the class that it freed last, and takes the last "
+         "one\n"
+         "     first. No lock. This is the usual case.");
+    printf("  3. Else the lowest free slot of a slab on the class's shelf, under its lock. A slab "
+           "has\n     %zu slots in %zu KiB.\n",
+           k->slots, k->slab_bytes / 1024);
+    puts("  4. If that slot is not in memory, rather one of the next two classes that is: up to a\n"
+         "     quarter longer.");
+    puts("  5. When there is none, a run of free pages becomes a slab; one that is in memory\n"
+         "     already before one that is not.");
+    puts("  free() finds the slab by the address, checks that a live block starts there, and keeps "
+         "it\n"
+         "  by one atomic exchange; the one kept longest goes to its shelf.");
+}
+
 static void print_way_large(size_t usable)
 {
     printf("  1. Above the largest size class: %zu bytes in whole pages, a run of its own.\n",
@@ -399,7 +419,9 @@ static int run_explain(int argc, char **argv)
     }
     printf("A request of %zu bytes gets %zu usable bytes (%zu more, %.0f %%).\n", n, usable,
            usable - n, 100.0 * (double)(usable - n) / (double)usable);
-    if (c >= 0)
+    if (c >= 0 && facts[c].slot_bytes > NARROW_MOST)
+        print_way_wide(c, &facts[c]);
+    else if (c >= 0)
         print_way_small(c, &facts[c]);
     else
         print_way_large(usable);

@@ -17,6 +17,14 @@ void *keep_take_from_shelf(struct cache *cache, unsigned c)
     return p;
 }
 
+void *keep_take_used(struct cache *cache, unsigned c)
+{
+    void *p = cache->is_owned ? shelf_take_used(c, cache_shelf(cache)) : NULL;
+    if (p != NULL)
+        cache->bins[c].is_zero = false;
+    return p;
+}
+
 static size_t give(struct slab *s, uintptr_t p)
 {
     return shelf_give_slot(s, slot_starting_at(s, p));

@@ -129,15 +129,18 @@ static COLD bool is_exact(const void *p, size_t has, size_t n)
     return fence_is_live(p, &bytes) && (n == has || has > SMALL_MAX) && harden_level != HARDEN_FAST;
 }
 
-/* What a block at p, asked for like this, would have got. */
-static size_t expected_bytes(const void *p, size_t has, size_t n, size_t align)
+/* Whether the block at p, asked for like this, might have got the bytes that it has. */
+static COLD bool may_have(const void *p, size_t has, size_t n, size_t align)
 {
     if (UNLIKELY(fences_are_on) && is_exact(p, has, n))
-        return n;
+        return has == n;
     unsigned c = align > GRAIN    ? class_of_aligned(n, align)
                  : n <= SMALL_MAX ? class_of(n)
                                   : CLASS_COUNT;
-    return c < CLASS_COUNT ? size_classes[c].size : align_up(max_size(n, 1), os->page_bytes());
+    if (c == CLASS_COUNT)
+        return has == align_up(max_size(n, 1), os->page_bytes());
+    unsigned k = has <= SMALL_MAX ? class_of(has) : CLASS_COUNT;
+    return k < CLASS_COUNT && size_classes[k].size == has && class_may_hold(k, c);
 }
 
 void core_free_sized(void *p, size_t n, size_t align, const char *function)
@@ -146,14 +149,14 @@ void core_free_sized(void *p, size_t n, size_t align, const char *function)
         return;
     struct slab *s = slab_of((uintptr_t)p);
     if (LIKELY(slab_is_wide(s) && !fast_paths_are_closed && align <= GRAIN && n <= SMALL_MAX &&
-               s->class_index == class_of(n))) {
+               class_may_hold(s->class_index, class_of(n)))) {
         free_wide(s, p, function);
         return;
     }
     size_t bytes;
     if (!core_is_live(p, &bytes, function))
         return;
-    if (n > PTRDIFF_MAX || bytes != expected_bytes(p, bytes, n, align))
+    if (n > PTRDIFF_MAX || !may_have(p, bytes, n, align))
         misuse_report_size((uintptr_t)p, bytes, n, function);
     else if (UNLIKELY(fast_paths_are_closed))
         free_slow(p, function);

@@ -96,10 +96,13 @@ static size_t slot_align(size_t n)
     return size_classes[class_of(n)].size == n ? n & -n : GRAIN;
 }
 
-static NOINLINE void *malloc_wide_from_shelf(size_t n)
+static NOINLINE void *malloc_wide_from_shelf(size_t n, bool is_exact)
 {
     struct cache *cache = my_cache;
-    void *p = keep_take_from_shelf(cache, class_of(n));
+    unsigned c = class_of(n);
+    void *p = is_exact ? NULL : keep_take_used(cache, c);
+    if (p == NULL)
+        p = keep_take_from_shelf(cache, c);
     if (UNLIKELY(p == NULL))
         return malloc_without_mask(n);
     checked_cache(cache, "malloc");
@@ -107,10 +110,11 @@ static NOINLINE void *malloc_wide_from_shelf(size_t n)
     return p;
 }
 
-static inline void *malloc_wide(size_t n)
+/* is_exact: the slot shall be of n's class, for its alignment or since a sample's place depends on it. */
+static inline void *malloc_wide(size_t n, bool is_exact)
 {
     struct bin *bin = bin_for(my_cache, n);
-    return bin->n_kept != 0 ? keep_take_last(bin) : malloc_wide_from_shelf(n);
+    return bin->n_kept != 0 ? keep_take_last(bin) : malloc_wide_from_shelf(n, is_exact);
 }
 
 /* As malloc_slower, while allocations are sampled. A narrow slot may be one of many in the mask; sample_refill counts these. */
@@ -125,7 +129,7 @@ static COLD void *malloc_sampled(size_t n)
             return p;
     }
     if (is_wide)
-        return malloc_wide(n);
+        return malloc_wide(n, true);
     if (!cache_refill_slow(cache, class_of(n)))
         return malloc_without_mask(n);
     sample_refill(cache, bin);
@@ -138,7 +142,7 @@ static NOINLINE void *malloc_slower(size_t n)
     if (UNLIKELY(sample_every != 0))
         return malloc_sampled(n);
     if (n > NARROW_MAX)
-        return malloc_wide(n);
+        return malloc_wide(n, false);
     struct cache *cache = my_cache;
     if (LIKELY(cache_refill_slow(cache, class_of(n)))) {
         checked_cache(cache, "malloc");
@@ -192,9 +196,10 @@ void *core_aligned(size_t align, size_t n)
     if (UNLIKELY(fast_paths_are_closed))
         return malloc_closed(n, align, "aligned_alloc");
     unsigned c = class_of_aligned(n, align);
-    if (c < CLASS_COUNT)
-        return malloc_fast(size_classes[c].size);
-    return take_large(n, align, false, "aligned_alloc");
+    if (c == CLASS_COUNT)
+        return take_large(n, align, false, "aligned_alloc");
+    size_t bytes = size_classes[c].size;
+    return class_is_wide(c) && sample_every == 0 ? malloc_wide(bytes, true) : malloc_fast(bytes);
 }
 
 size_t core_good_size_aligned(size_t n, size_t align)

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-/* Always the class of the new size, also when shrinking: a later free_sized names the new size. */
+/* Always a slot that may hold the new size's class, also when shrinking: a later free_sized names the new size. */
 static void *resize_by_copy(void *p, size_t had, size_t n)
 {
     void *q = malloc_fast(n);
@@ -17,14 +17,17 @@ static void *resize_by_copy(void *p, size_t had, size_t n)
     return q;
 }
 
-/* Whether the block at p is what a request of n would get. */
+/* Whether the block at p is what a request of n might get. */
 static bool fits_exactly(const void *p, size_t had, size_t n)
 {
     if (n == had)
         return true;
     if (UNLIKELY(harden_level == HARDEN_FULL) && slab_is_guarded(slab_of((uintptr_t)p)))
         return false;
-    return had <= SMALL_MAX && n <= SMALL_MAX && size_classes[class_of(n)].size == had;
+    if (had > SMALL_MAX || n > SMALL_MAX)
+        return false;
+    unsigned k = class_of(had);
+    return size_classes[k].size == had && class_may_hold(k, class_of(n));
 }
 
 static void *resize(void *p, size_t had, size_t n, const char *function)

@@ -57,6 +57,14 @@ static inline bool class_is_wide(unsigned c)
     return c >= WIDE_FIRST;
 }
 
+/* Whether a block of class c may lie in a slot of class k: in its own; or where a wide one needs fresh memory, in one of the
+ * next classes, a quarter longer at most (slab/shelf.h: shelf_take_used). */
+enum { STAND_IN_STEPS = 2 };
+static inline bool class_may_hold(unsigned k, unsigned c)
+{
+    return k == c || (class_is_wide(c) && k - c <= STAND_IN_STEPS);
+}
+
 /* Units in a slab of class c: so many that it has at least 16 slots. */
 static inline unsigned class_units(unsigned c)
 {

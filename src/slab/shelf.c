@@ -334,7 +334,7 @@ void shelf_return(struct slab *s)
 
 /* Of the first few slabs the one at the lowest address: so those at high ones run empty, and their memory serves other
  * classes. But one that was made for this thread goes first: the lines around its slots need not travel. */
-static struct slab *choose_wide_locked(const struct shelf *common, uint8_t own)
+static NOINLINE struct slab *choose_wide_locked(const struct shelf *common, uint8_t own)
 {
     struct slab *best = NULL;
     uintptr_t best_order = UINTPTR_MAX;
@@ -361,7 +361,7 @@ static struct slab *ready_wide_locked(struct shelf *common, unsigned c, uint8_t 
 }
 
 /* The first group with a free slot; its free slots. 0: none has. */
-static uint64_t find_free(const struct slab *s, unsigned *first)
+static NOINLINE uint64_t find_free(const struct slab *s, unsigned *first)
 {
     uint64_t mask = 0;
     for (*first = 0; *first < s->slots; *first += GROUP_SLOTS) {
@@ -379,14 +379,10 @@ static uint64_t without_lowest(uint64_t mask, unsigned n)
     return mask;
 }
 
-static void *take_slot_locked(struct shelf *common, unsigned c, uint8_t own, unsigned pass_over,
-                              bool *is_zero, struct slab **fresh)
+/* The lowest slot of `mask`, free ones of the group that begins with `first`. */
+static NOINLINE void *hand_out_locked(struct shelf *common, struct slab *s, unsigned first,
+                                      uint64_t mask, bool *is_zero)
 {
-    struct slab *s = ready_wide_locked(common, c, own, fresh);
-    unsigned first;
-    uint64_t mask = s != NULL ? without_lowest(find_free(s, &first), pass_over) : 0;
-    if (mask == 0)
-        return NULL;
     unsigned slot = first + lowest_bit(mask);
     *is_zero = slab_offer(s, first, mask & -mask);
     atomic_fence_acquire(); /* the slot's last user stored FREE with release */
@@ -395,7 +391,46 @@ static void *take_slot_locked(struct shelf *common, unsigned c, uint8_t own, uns
         list_remove(&common->ready, s);
         file_locked(common, s);
     }
-    return (void *)(s->base + (uintptr_t)slot * size_classes[c].size);
+    return (void *)(s->base + (uintptr_t)slot * size_classes[s->class_index].size);
+}
+
+static void *take_slot_locked(struct shelf *common, unsigned c, uint8_t own, unsigned pass_over,
+                              bool *is_zero, struct slab **fresh)
+{
+    struct slab *s = ready_wide_locked(common, c, own, fresh);
+    unsigned first;
+    uint64_t mask = s != NULL ? without_lowest(find_free(s, &first), pass_over) : 0;
+    return mask != 0 ? hand_out_locked(common, s, first, mask, is_zero) : NULL;
+}
+
+static void *take_used_locked(struct shelf *common, uint8_t own)
+{
+    struct slab *s = choose_wide_locked(common, own);
+    unsigned first;
+    uint64_t mask = s != NULL ? find_free(s, &first) : 0;
+    bool is_zero;
+    if (mask == 0 || !slab_slot_is_used(s, first + lowest_bit(mask)))
+        return NULL;
+    return hand_out_locked(common, s, first, mask, &is_zero);
+}
+
+static NOINLINE void *take_used_of(unsigned c, uint8_t own)
+{
+    struct shelf *common = common_shelf(c);
+    if (is_empty(&common->ready))
+        return NULL;
+    lock_take(&common->lock);
+    void *p = take_used_locked(common, own);
+    lock_drop(&common->lock);
+    return p;
+}
+
+void *shelf_take_used(unsigned c, uint8_t own)
+{
+    void *p = NULL;
+    for (unsigned k = c; p == NULL && k < CLASS_COUNT && class_may_hold(k, c); k++)
+        p = take_used_of(k, own);
+    return p;
 }
 
 void *shelf_take_slot(unsigned c, uint8_t own, unsigned pass_over, bool *is_zero)

@@ -40,6 +40,11 @@ void shelf_return(struct slab *s);
  * more, the one behind so many to pass over. *is_zero: it is zero memory. */
 void *shelf_take_slot(unsigned c, uint8_t own, unsigned pass_over, bool *is_zero);
 
+/* The same, of the first class from c on that may hold such a block (class_may_hold) and of which the free slot that comes first
+ * holds memory. Not zero memory, and not aligned as c's slots are. Null if there is none. So the classes share what they have
+ * touched, for each has its peak at another time. */
+void *shelf_take_used(unsigned c, uint8_t own);
+
 /* Frees a slot of a wide slab, whatever its state; the caller has it for itself. Returns the bytes in free slots of the slab,
  * or 0 if nothing happened to it that a purge would want to know. */
 size_t shelf_give_slot(struct slab *s, size_t slot);

@@ -101,12 +101,24 @@ void slab_retire(struct slab *s)
     span_release(s->base, RUN_SLAB);
 }
 
-/* Pages that the slots lie on: all purged? They may be touched from now on. */
-static bool take_purged_mark(struct slab *s, uintptr_t from, uintptr_t to)
+/* A bit for each page that slots [low, end) lie on. */
+static uint64_t pages_of_slots(const struct slab *s, unsigned low, unsigned end)
 {
-    unsigned first = (unsigned)((from - s->base) >> page_shift);
-    unsigned last = (unsigned)((to - 1 - s->base) >> page_shift);
-    uint64_t pages = (~(uint64_t)0 >> (63 - (last - first))) << first;
+    size_t size = size_classes[s->class_index].size;
+    unsigned first = (unsigned)(low * size >> page_shift);
+    unsigned last = (unsigned)((end * size - 1) >> page_shift);
+    return (~(uint64_t)0 >> (63 - (last - first))) << first;
+}
+
+bool slab_slot_is_used(const struct slab *s, unsigned slot)
+{
+    bool was_offered = slot < s->opened || !s->fresh;
+    return was_offered && (s->purged_pages & pages_of_slots(s, slot, slot + 1)) == 0;
+}
+
+/* Pages that the slots lie on: all purged? They may be touched from now on. */
+static bool take_purged_mark(struct slab *s, uint64_t pages)
+{
     bool all = (s->purged_pages & pages) == pages;
     s->purged_pages &= ~pages;
     return all;
@@ -114,7 +126,6 @@ static bool take_purged_mark(struct slab *s, uintptr_t from, uintptr_t to)
 
 bool slab_offer(struct slab *s, unsigned first, uint64_t mask)
 {
-    uint32_t size = size_classes[s->class_index].size;
     unsigned low = first + lowest_bit(mask);
     unsigned end = first + highest_bit(mask) + 1;
     bool is_zero = false;
@@ -123,8 +134,7 @@ bool slab_offer(struct slab *s, unsigned first, uint64_t mask)
         atomic_store_relaxed(&s->opened, (uint16_t)end);
     }
     if (UNLIKELY(s->purged_pages != 0))
-        is_zero |=
-            take_purged_mark(s, s->base + (uintptr_t)low * size, s->base + (uintptr_t)end * size);
+        is_zero |= take_purged_mark(s, pages_of_slots(s, low, end));
     return is_zero;
 }
 

@@ -174,6 +174,10 @@ void slab_retire(struct slab *s);
  * of them are zero memory. Caller: the lessee; of a wide slab who has the shelf's lock. */
 bool slab_offer(struct slab *s, unsigned first, uint64_t mask);
 
+/* Whether free slot `slot` of a wide slab may hold memory: it was offered before, or the slab was made of used pages, and none of
+ * its own was purged since. */
+bool slab_slot_is_used(const struct slab *s, unsigned slot);
+
 /* Collects the ranges of s whose pages hold free slots only and are not purged yet; marks them purged. Nobody may lease s
  * meanwhile. Returns the count of ranges, at most max. */
 size_t slab_collect_purge(struct slab *s, struct os_range *ranges, size_t max);

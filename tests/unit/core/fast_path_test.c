@@ -90,7 +90,10 @@ static void wrong_sizes(void *arg)
     unsigned long refused = 0;
     for (unsigned c = 0; c < CLASS_COUNT; c++) {
         size_t most = size_classes[c].size;
-        size_t least = c == 0 ? 0 : size_classes[c - 1].size + 1;
+        unsigned first = c; /* of those that may get such a slot */
+        while (first > 0 && class_may_hold(c, first - 1))
+            first--;
+        size_t least = first == 0 ? 0 : size_classes[first - 1].size + 1;
         void *p = malloc_fast(most);
         size_t wrong[] = {most + 1, least - 1, SIZE_MAX, most + ((size_t)1 << 32), SMALL_MAX + 1};
         for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {

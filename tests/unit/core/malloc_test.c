@@ -1,6 +1,7 @@
 /* core/malloc: the slow paths: zero memory from calloc, alignments, sizes beyond reason, and no
  * memory at all. */
 #include "core/core.h"
+#include "core/events.h"
 #include "core/fast_path.h"
 #include "support/heap.h"
 
@@ -142,6 +143,55 @@ static void test_good_size(void **state)
     require_in_child(good_sizes, NULL);
 }
 
+/* Leaves free slots of n bytes that were used, and dirty, on the shelf; the thread keeps the rest. */
+static void use_slots(size_t n)
+{
+    enum { BLOCKS = KEPT_MAX + 3 };
+    unsigned char *p[BLOCKS];
+    for (int i = 0; i < BLOCKS; i++)
+        memset(p[i] = malloc_fast(n), 0xff, n);
+    REQUIRE(core_usable(p[0], "malloc_usable_size") == n);
+    for (int i = 1; i < BLOCKS; i++)
+        free_fast(p[i]);
+}
+
+/* A used slot that is longer stands in for one that would need fresh memory, in all that may be asked of a block but an
+ * alignment. */
+static void stand_in(void *arg)
+{
+    (void)arg;
+    start();
+    use_slots(2816);
+    use_slots(4608);
+    char *p = malloc_fast(2300);
+    REQUIRE(core_usable(p, "malloc_usable_size") == 2816);
+    REQUIRE(core_realloc(p, 2300, "realloc") == p && core_realloc(p, 2816, "realloc") == p);
+    REQUIRE(core_realloc(p, 2305, "realloc") == p);
+    unsigned char *q = calloc_fast(10, 230);
+    REQUIRE(core_usable(q, "malloc_usable_size") == 2816 && is_zero(q, 2300));
+    free_sized_fast(p, 2300, "free_sized");
+    core_free_sized(q, 2500, 0, "free_sized");
+    for (int i = 0; i < 3; i++) {
+        void *aligned = core_aligned(4096, 4096);
+        REQUIRE((uintptr_t)aligned % 4096 == 0);
+        core_free_sized(aligned, 4096, 4096, "free_aligned_sized");
+    }
+    REQUIRE(core_usable(malloc_fast(4000), "malloc_usable_size") == 4096); /* kept ones go first */
+    use_slots(9216);
+    p = malloc_fast(7777);
+    REQUIRE(core_usable(p, "malloc_usable_size") == 9216);
+    fast_paths_are_closed = true; /* somebody begins to listen */
+    core_free_sized(p, 7777, 0, "free_sized");
+    REQUIRE(fake.message_writes == 0);
+    REQUIRE_SOUND();
+}
+
+static void test_stand_ins(void **state)
+{
+    (void)state;
+    require_in_child(stand_in, NULL);
+}
+
 /* From the first call on, every mapping is refused; then it is not. */
 static void without_memory(void *arg)
 {
@@ -177,9 +227,9 @@ static void test_without_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_zero_memory),    cmocka_unit_test(test_too_much),
-        cmocka_unit_test(test_aligned),        cmocka_unit_test(test_good_size),
-        cmocka_unit_test(test_without_memory),
+        cmocka_unit_test(test_zero_memory), cmocka_unit_test(test_too_much),
+        cmocka_unit_test(test_aligned),     cmocka_unit_test(test_good_size),
+        cmocka_unit_test(test_stand_ins),   cmocka_unit_test(test_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,6 +57,20 @@ static void off(void *arg)
     REQUIRE(count_samples(20000, 64) == 0 && !fences_are_on);
 }
 
+/* Nobody knows there what the slot is for: it might be for an alignment. */
+static void no_stand_ins(void *arg)
+{
+    (void)arg;
+    start(UINT32_MAX);
+    char *longer[8];
+    for (int i = 0; i < 8; i++)
+        longer[i] = malloc_fast(4608);
+    for (int i = 1; i < 8; i++)
+        free_fast(longer[i]);
+    for (int i = 0; i < 3; i++)
+        REQUIRE((uintptr_t)core_aligned(4096, 4096) % 4096 == 0);
+}
+
 static void promises(void *arg)
 {
     (void)arg;
@@ -158,6 +172,7 @@ TEST_IN_CHILD(test_rate, rate, NULL)
 TEST_IN_CHILD(test_rate_hardened, rate, &yes)
 TEST_IN_CHILD(test_off, off, NULL)
 TEST_IN_CHILD(test_promises, promises, NULL)
+TEST_IN_CHILD(test_no_stand_ins, no_stand_ins, NULL)
 TEST_IN_CHILD(test_limit, live_ones_are_few, NULL)
 TEST_IN_CHILD(test_mismatch, mismatch, NULL)
 TEST_IN_CHILD(test_same_size, resize_to_the_same, NULL)
@@ -166,10 +181,11 @@ TEST_IN_CHILD(test_fork, in_a_child, NULL)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rate),      cmocka_unit_test(test_rate_hardened),
-        cmocka_unit_test(test_off),       cmocka_unit_test(test_promises),
-        cmocka_unit_test(test_limit),     cmocka_unit_test(test_mismatch),
-        cmocka_unit_test(test_same_size), cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_rate),         cmocka_unit_test(test_rate_hardened),
+        cmocka_unit_test(test_off),          cmocka_unit_test(test_promises),
+        cmocka_unit_test(test_no_stand_ins), cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_mismatch),     cmocka_unit_test(test_same_size),
+        cmocka_unit_test(test_fork),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

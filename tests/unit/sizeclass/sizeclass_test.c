@@ -94,6 +94,20 @@ static void test_alignment_too_much(void **state)
     assert_int_equal(class_of_aligned(SMALL_MAX, SMALL_MAX), CLASS_COUNT - 1);
 }
 
+/* Only the next two classes stand in for a wide one, and no block lies in a slot that is longer by more than a quarter. */
+static void test_stand_ins(void **state)
+{
+    (void)state;
+    for (unsigned c = 0; c < CLASS_COUNT; c++) {
+        for (unsigned k = 0; k < CLASS_COUNT; k++) {
+            bool may = k == c || (size_classes[c].size > NARROW_MAX && k > c && k <= c + 2);
+            assert_int_equal(class_may_hold(k, c), may);
+            if (may)
+                assert_true(size_classes[k].size * 4 <= size_classes[c].size * 5);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -103,6 +117,7 @@ int main(void)
         cmocka_unit_test(test_every_offset),
         cmocka_unit_test(test_alignment),
         cmocka_unit_test(test_alignment_too_much),
+        cmocka_unit_test(test_stand_ins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

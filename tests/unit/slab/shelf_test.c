@@ -531,6 +531,81 @@ static void test_choice_of_wide(void **state)
     require_in_child(choose_among_wide, NULL);
 }
 
+static void give_back(void *p)
+{
+    struct slab *s = slab_of((uintptr_t)p);
+    shelf_give_slot(s, slot_starting_at(s, (uintptr_t)p));
+}
+
+/* Two slots of class c, of which one is free again. */
+static char *use_slot(unsigned c)
+{
+    bool is_zero;
+    REQUIRE(shelf_take_slot(c, 0, 0, &is_zero) != NULL);
+    char *p = shelf_take_slot(c, 0, 0, &is_zero);
+    REQUIRE(p != NULL);
+    give_back(p);
+    return p;
+}
+
+/* A used slot of the class, or else of the next two; nothing that was not offered before, and nothing is made. */
+static void take_used_slots(void *arg)
+{
+    (void)arg;
+    open_heap();
+    enum { C = WIDE_FIRST };
+    REQUIRE(shelf_take_used(C, 0) == NULL);
+    char *of_third = use_slot(C + 3);
+    REQUIRE(shelf_take_used(C, 0) == NULL);
+    char *of_second = use_slot(C + 2);
+    REQUIRE(shelf_take_used(C, 0) == of_second);
+    REQUIRE(shelf_take_used(C, 0) == NULL && slab_records_made[C] == 0);
+    struct slab *s = slab_of((uintptr_t)of_second);
+    REQUIRE(s->states[1] == SLOT_LIVE && s->opened == 2 && shelf_check(C + 2) == 0);
+    REQUIRE(shelf_take_used(C + 4, 0) == NULL);
+    REQUIRE(shelf_take_used(C + 1, 0) == of_third);
+    char *own = use_slot(C);
+    give_back(of_second);
+    REQUIRE(shelf_take_used(C, 0) == own && shelf_take_used(C, 0) == of_second);
+    while (s->place == SLAB_READY) {
+        bool is_zero;
+        REQUIRE(slab_of((uintptr_t)shelf_take_slot(C + 2, 0, 0, &is_zero)) == s);
+    }
+    give_back(of_second);
+    REQUIRE(shelf_take_used(C, 0) == of_second && s->place == SLAB_FULL);
+    REQUIRE(shelf_check(C + 2) == 0 && slab_check(s) == 0);
+}
+
+/* What was purged counts as never offered; what a slab of used pages has not offered yet counts as used. */
+static void tell_used_from_purged(void *arg)
+{
+    (void)arg;
+    open_heap();
+    char *p = use_slot(WIDE);
+    struct slab *s = slab_of((uintptr_t)p);
+    struct shelf_pass pass = {.number = 1, .now_ms = (uint32_t)fake.now_ms + 1000, .age_ms = 200};
+    struct slab *held;
+    struct os_range range;
+    REQUIRE(shelf_hold_old(WIDE, &pass, &held, 1) == 1 && held == s);
+    REQUIRE(slab_collect_purge(s, &range, 1) == 1 && range.start == p);
+    shelf_put_back(&held, 1);
+    REQUIRE(shelf_take_used(WIDE, 0) == NULL);
+    bool is_zero = false;
+    REQUIRE(shelf_take_slot(WIDE, 0, 0, &is_zero) == p && is_zero);
+    give_back(p);
+    give_back((void *)s->base);
+    REQUIRE(s->place == SLAB_RETIRED);
+    REQUIRE(shelf_take_slot(WIDE, 0, 0, &is_zero) == (void *)s->base && !s->fresh);
+    REQUIRE(shelf_take_used(WIDE, 0) == p);
+}
+
+static void test_used_slots(void **state)
+{
+    (void)state;
+    require_in_child(take_used_slots, NULL);
+    require_in_child(tell_used_from_purged, NULL);
+}
+
 static void refuse_wide_slots(void *arg)
 {
     (void)arg;
@@ -830,6 +905,7 @@ int main(void)
         cmocka_unit_test(test_failed_lease_keeps_no_record),
         cmocka_unit_test(test_wide_slots),
         cmocka_unit_test(test_choice_of_wide),
+        cmocka_unit_test(test_used_slots),
         cmocka_unit_test(test_wide_without_memory),
         cmocka_unit_test(test_own_shelves),
         cmocka_unit_test(test_open_without_memory),
