@@ -313,8 +313,11 @@ static void print_way_small(int c, const struct class_facts *k)
     printf("  4. When the slab has none, another one is leased from the class's shelf, under its "
            "lock.\n     A slab has %zu slots in %zu KiB.\n",
            k->slots, k->slab_bytes / 1024);
-    puts("  5. When the shelf is empty, a run of free pages becomes a slab; one that is in memory\n"
-         "     already before one that is not.");
+    puts(
+        "  5. When the shelf is empty, a slab of one of the next classes, up to a quarter longer, "
+        "that\n"
+        "     is in memory and half free; else a run of free pages becomes a slab; one that is in\n"
+        "     memory already before one that is not.");
     puts("  free() finds the slab by the address, checks that a live block starts there, and "
          "stores\n"
          "  one byte, from whatever thread.");
@@ -325,14 +328,16 @@ enum { NARROW_MOST = 2048 }; /* slots above it are wide (src/sizeclass/sizeclass
 static void print_way_wide(int c, const struct class_facts *k)
 {
     printf("  1. A table gives the size class: class %d, slots of %zu bytes.\n", c, k->slot_bytes);
-    puts("  2. The thread keeps the three slots of the class that it freed last, and takes the last "
-         "one\n"
-         "     first. No lock. This is the usual case.");
+    puts(
+        "  2. The thread keeps the three slots of the class that it freed last, and takes the last "
+        "one\n"
+        "     first. No lock. This is the usual case.");
     printf("  3. Else the lowest free slot of a slab on the class's shelf, under its lock. A slab "
            "has\n     %zu slots in %zu KiB.\n",
            k->slots, k->slab_bytes / 1024);
-    puts("  4. If that slot is not in memory, rather one of the next two classes that is: up to a\n"
-         "     quarter longer.");
+    puts("  4. If that slot is not in memory, rather one of the next classes that is: up to a "
+         "quarter\n"
+         "     longer.");
     puts("  5. When there is none, a run of free pages becomes a slab; one that is in memory\n"
          "     already before one that is not.");
     puts("  free() finds the slab by the address, checks that a live block starts there, and keeps "

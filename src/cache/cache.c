@@ -132,7 +132,7 @@ static size_t free_bytes_in_leases(const struct cache *cache)
         const struct slab *s = cache->bins[c].slab;
         if (s != NULL)
             bytes += min_size((size_t)(LEASE_TILL - atomic_load_relaxed(&s->till)), s->opened) *
-                     size_classes[c].size;
+                     size_classes[s->class_index].size;
     }
     return bytes;
 }
@@ -241,12 +241,12 @@ static int check_bin(const struct bin *bin, unsigned c)
         return 4;
     if (s == NULL)
         return bin->mask == 0 ? 0 : 2;
-    if (s->place != SLAB_LEASED || s->class_index != c)
+    if (s->place != SLAB_LEASED || !class_may_hold(s->class_index, c))
         return 3;
     if (bin->mask == 0)
         return 0;
     unsigned first = bin->group * GROUP_SLOTS;
-    if (bin->states != s->states + first || bin->size != size_classes[c].size ||
+    if (bin->states != s->states + first || bin->size != size_classes[s->class_index].size ||
         bin->base != s->base + (uintptr_t)first * bin->size)
         return 2;
     return check_mask(bin, s, first);
@@ -285,15 +285,23 @@ static int check_sole_kept(const struct cache *cache)
     return 0;
 }
 
+static unsigned times_leased(const struct cache *cache, const struct slab *s)
+{
+    unsigned times = 0;
+    for (unsigned c = 0; c < WIDE_FIRST; c++)
+        times += cache->bins[c].slab == s;
+    return times;
+}
+
 static int check_sole_leases(const struct cache *cache)
 {
-    for (unsigned c = 0; c < CLASS_COUNT && !class_is_wide(c); c++) {
+    for (unsigned c = 0; c < WIDE_FIRST; c++) {
         const struct slab *s = cache->bins[c].slab;
-        for (const struct cache *other = cache->next; s != NULL && other != NULL;
-             other = other->next) {
-            if (other->bins[c].slab == s)
-                return 3;
-        }
+        unsigned times = 0;
+        for (const struct cache *k = cache; s != NULL && k != NULL; k = k->next)
+            times += times_leased(k, s);
+        if (times > 1)
+            return 3;
     }
     return 0;
 }

@@ -9,7 +9,7 @@
  * Invariants (cache_check):
  *  C1  each slot of a mask is FREE, and lies below `opened` of the leased slab.
  *  C2  states, base and size of a bin are those of one group of the leased slab.
- *  C3  a leased slab is SLAB_LEASED, of the bin's class, and leased by this cache only.
+ *  C3  a leased slab is SLAB_LEASED, of the bin's class or one that may hold its blocks, and leased by this bin only.
  *  C4  the bin of a wide class has an empty mask, KEPT_MAX kept slots at most, each of which is KEPT, of the class, and
  *      kept once, by this cache only.
  *  C5  a cache in no use is on one of two lists, those that rest and those that are empty; it keeps no slot, and an empty
@@ -108,6 +108,9 @@ bool cache_refill(struct cache *cache, unsigned c);
 
 /* The rest of it, below bin_refill. */
 bool cache_refill_slow(struct cache *cache, unsigned c);
+
+/* The same, but of a slab of c itself, whose slots are aligned as c's are: what the cache leased for c goes back. */
+bool cache_refill_exact(struct cache *cache, unsigned c);
 
 /* A slot of class c, LIVE. Null if out of memory, or if `cache` is one of the three above. */
 void *cache_take(struct cache *cache, unsigned c);

@@ -147,15 +147,18 @@ static bool take_first_mask(struct bin *bin)
     return mask != 0 && offer_mask(bin, group, mask, false);
 }
 
-static bool lease_another(struct bin *bin, unsigned c, uint8_t own)
+static bool lease_another(struct bin *bin, unsigned c, uint8_t own, bool is_exact)
 {
     if (bin->slab != NULL)
         shelf_return(bin->slab);
     bin->stop = 0;
-    bin->slab = shelf_lease(c, own);
-    bin->size = size_classes[c].size;
-    bin->window = ~(uint64_t)0 >> (GROUP_SLOTS - class_batch(c));
-    return bin->slab != NULL;
+    bin->slab = shelf_lease(c, own, is_exact);
+    if (bin->slab == NULL)
+        return false;
+    unsigned k = bin->slab->class_index;
+    bin->size = size_classes[k].size;
+    bin->window = ~(uint64_t)0 >> (GROUP_SLOTS - class_batch(k));
+    return true;
 }
 
 NOINLINE bool cache_refill_slow(struct cache *cache, unsigned c)
@@ -165,7 +168,21 @@ NOINLINE bool cache_refill_slow(struct cache *cache, unsigned c)
         return false;
     if (bin->slab != NULL && take_next_mask(bin))
         return true;
-    while (lease_another(bin, c, cache_shelf(cache))) {
+    /* For another thread, which has no cache any more, only what is aligned as the class says. */
+    while (lease_another(bin, c, cache_shelf(cache), cache != my_cache)) {
+        if (take_first_mask(bin))
+            return true;
+    }
+    return false;
+}
+
+COLD bool cache_refill_exact(struct cache *cache, unsigned c)
+{
+    struct bin *bin = &cache->bins[c];
+    if (!cache->is_owned)
+        return false;
+    bin->mask = 0;
+    while (lease_another(bin, c, cache_shelf(cache), true)) {
         if (take_first_mask(bin))
             return true;
     }

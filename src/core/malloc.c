@@ -189,6 +189,14 @@ NOINLINE void *calloc_slow(size_t count, size_t size)
     return my_cache->bins[class_of(n)].is_zero ? p : memset(p, 0, n);
 }
 
+/* p lies in a slab of another class, and is aligned as that is. So the thread has a cache of its own. */
+static COLD void *align_again(void *p, unsigned c)
+{
+    struct cache *cache = my_cache;
+    free_fast(p);
+    return cache_refill_exact(cache, c) ? bin_take(&cache->bins[c]) : out_of_memory();
+}
+
 void *core_aligned(size_t align, size_t n)
 {
     if (align <= GRAIN)
@@ -199,7 +207,10 @@ void *core_aligned(size_t align, size_t n)
     if (c == CLASS_COUNT)
         return take_large(n, align, false, "aligned_alloc");
     size_t bytes = size_classes[c].size;
-    return class_is_wide(c) && sample_every == 0 ? malloc_wide(bytes, true) : malloc_fast(bytes);
+    if (class_is_wide(c) && sample_every == 0)
+        return malloc_wide(bytes, true);
+    void *p = malloc_fast(bytes);
+    return LIKELY(((uintptr_t)p & (align - 1)) == 0) ? p : align_again(p, c);
 }
 
 size_t core_good_size_aligned(size_t n, size_t align)

@@ -178,18 +178,30 @@ bool view_slab(const struct view *v, size_t page, union slab_copy *copy)
                      (const unsigned char *)s + sizeof copy->slab, padded_slots(head));
 }
 
-/* The bin of class c that leases the slab at `base`. */
-static bool find_bin(const struct view *v, unsigned c, uintptr_t base, struct bin *bin)
+/* Of one cache: the bin that leases the slab of class k at `base`. */
+static bool find_bin_of(const struct view *v, const struct cache *cache, unsigned k, uintptr_t base,
+                        struct bin *bin)
+{
+    for (unsigned c = k; class_may_hold(k, c); c--) {
+        if (view_read(v, bin, &cache->bins[c], sizeof *bin) && bin->mask != 0 &&
+            bin->base - base < UNIT_BYTES)
+            return true;
+        if (c == 0)
+            break;
+    }
+    return false;
+}
+
+static bool find_bin(const struct view *v, unsigned k, uintptr_t base, struct bin *bin)
 {
     enum { MOST_CACHES = 1 << 20 }; /* a list of another process may have no end */
     struct cache *cache = v->caches;
     for (int i = 0; cache != NULL && i < MOST_CACHES; i++) {
-        struct cache *next = NULL;
-        if (!view_read(v, (void *)&next, (const void *)&cache->next, sizeof next) ||
-            !view_read(v, bin, &cache->bins[c], sizeof *bin))
-            return false;
-        if (bin->mask != 0 && bin->base - base < UNIT_BYTES)
+        if (find_bin_of(v, cache, k, base, bin))
             return true;
+        struct cache *next = NULL;
+        if (!view_read(v, (void *)&next, (const void *)&cache->next, sizeof next))
+            return false;
         cache = next;
     }
     return false;

@@ -57,12 +57,12 @@ static inline bool class_is_wide(unsigned c)
     return c >= WIDE_FIRST;
 }
 
-/* Whether a block of class c may lie in a slot of class k: in its own; or where a wide one needs fresh memory, in one of the
- * next classes, a quarter longer at most (slab/shelf.h: shelf_take_used). */
-enum { STAND_IN_STEPS = 2 };
+/* Whether a block of class c may lie in a slot of class k: in its own; or where it needs fresh memory, in one of the next classes
+ * of its kind, a quarter longer at most (slab/shelf.h: shelf_take_used, shelf_lease). */
 static inline bool class_may_hold(unsigned k, unsigned c)
 {
-    return k == c || (class_is_wide(c) && k - c <= STAND_IN_STEPS);
+    return k == c || (k > c && class_is_wide(k) == class_is_wide(c) &&
+                      size_classes[k].size * 4 <= size_classes[c].size * 5);
 }
 
 /* Units in a slab of class c: so many that it has at least 16 slots. */

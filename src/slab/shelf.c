@@ -19,8 +19,9 @@ enum {
     LOOK_AT_WIDE = 8, /* ready slabs, for the best to take a slot of */
     READY_AT_MOST = 64,
     READY_SHARE = 16,
-    EVENT_SHARE = 4, /* freed between events once half is free, or all may lease it */
-    FEW_IDLE = 2,    /* slabs that a thread has on its shelf and may keep though one is half free */
+    EVENT_SHARE = 4,    /* freed between events once half is free, or all may lease it */
+    LOOK_AT_LONGER = 4, /* ready slabs of another class, for one that can stand in */
+    FEW_IDLE = 2, /* slabs that a thread has on its shelf and may keep though one is half free */
 };
 
 static struct shelf common_shelves[CLASS_COUNT];
@@ -301,6 +302,46 @@ static struct slab *take_common_or_create(unsigned c, uint8_t own)
     return s;
 }
 
+/* Half free, and in memory. */
+static bool can_stand_in(const struct slab *s)
+{
+    return s->purged_pages == 0 && (!s->fresh || s->opened >= half_of(s)) &&
+           slab_count_free(s) >= half_of(s);
+}
+
+static struct slab *find_stand_in_locked(const struct shelf *shelf)
+{
+    struct slab *s = shelf->ready.first;
+    for (int i = 0; i < LOOK_AT_LONGER && s != NULL; i++, s = s->next) {
+        if (can_stand_in(s))
+            return s;
+    }
+    return NULL;
+}
+
+static NOINLINE struct slab *take_stand_in_of(unsigned k, uint8_t own)
+{
+    struct shelf *common = common_shelf(k);
+    if (is_empty(&common->ready))
+        return NULL;
+    lock_take(&common->lock);
+    struct slab *s = find_stand_in_locked(common);
+    if (s != NULL) {
+        list_remove(&common->ready, s);
+        lease_locked(s, own);
+    }
+    lock_drop(&common->lock);
+    return s;
+}
+
+static struct slab *take_stand_in(unsigned c, uint8_t own)
+{
+    struct slab *s = NULL;
+    for (unsigned k = c + 1; s == NULL && class_may_hold(k, c); k++)
+        s = take_stand_in_of(k, own);
+    return s;
+}
+
 /* No memory is left for another slab. */
 static COLD struct slab *take_ready_of_any(unsigned c, uint8_t own)
 {
@@ -311,13 +352,15 @@ static COLD struct slab *take_ready_of_any(unsigned c, uint8_t own)
     return s;
 }
 
-struct slab *shelf_lease(unsigned c, uint8_t own)
+struct slab *shelf_lease(unsigned c, uint8_t own, bool is_exact)
 {
     struct shelf *shelf = &row_of(own)[c];
     struct slab *s = take_ready(shelf, own);
     if (s == NULL && is_empty(&common_shelf(c)->ready)) {
         sweep_full(shelf);
         s = take_ready(shelf, own);
+        if (s == NULL && !is_exact && !slabs_are_guarded)
+            s = take_stand_in(c, own);
     }
     if (s == NULL)
         s = take_common_or_create(c, own);

@@ -30,8 +30,9 @@ enum { COMMON_SHELF = 0, OWN_SHELVES = 128 };
 bool shelf_open(uint8_t number);
 
 /* A slab of the narrow class c, leased to the caller, its `till` at LEASE_TILL. Null if out of memory.
- * `own` is the caller's shelf, which may be the common one. */
-struct slab *shelf_lease(unsigned c, uint8_t own);
+ * `own` is the caller's shelf, which may be the common one. If the class has none ready, rather than to make one, a slab of another
+ * class that may hold such blocks (class_may_hold), is half free, and was used: a stand-in; not if is_exact, nor where slabs are guarded. */
+struct slab *shelf_lease(unsigned c, uint8_t own, bool is_exact);
 
 /* Ends the lease. */
 void shelf_return(struct slab *s);

@@ -187,7 +187,7 @@ static void look_again(unsigned c)
 {
     struct slab *leased[3];
     for (int i = 0; i < 3 && !class_is_wide(c); i++) {
-        leased[i] = shelf_lease(c, 0);
+        leased[i] = shelf_lease(c, 0, false);
         MODEL_REQUIRE(leased[i] != NULL);
     }
     for (int i = 0; i < 3 && !class_is_wide(c); i++)

@@ -421,6 +421,10 @@ static void test_c3_lease(void **state)
     mine->bins[C + 1].slab = leased; /* of another class */
     assert_int_equal(cache_check(mine), 3);
     mine->bins[C + 1].slab = NULL;
+    mine->bins[C - 1] = mine->bins[C]; /* which may hold its blocks, but not for both */
+    assert_int_equal(cache_check(mine), 0);
+    assert_int_equal(cache_check_all(), 3);
+    mine->bins[C - 1] = (struct bin){.mask = 0};
     assert_int_equal(cache_check(mine), 0);
 }
 

@@ -31,7 +31,7 @@ static bool refill(unsigned c)
         return false;
     const struct slab *s = cache->bins[c].slab;
     REQUIRE(bin->mask != 0 && cache_check(cache) == 0 && slab_check(s) == 0);
-    REQUIRE(s->place == SLAB_LEASED && bin->size == size_classes[c].size);
+    REQUIRE(s->place == SLAB_LEASED && bin->size == size_classes[s->class_index].size);
     REQUIRE(highest_bit(bin->mask) + cache->bins[c].group * GROUP_SLOTS < s->slots);
     if (bin->is_zero) {
         for (uint64_t rest = bin->mask; rest != 0; rest &= rest - 1) {
@@ -238,12 +238,44 @@ static void test_out_of_memory(void **state)
     require_in_child(refuse_memory, NULL);
 }
 
+/* The thread's own cache goes on with a slab of the next class; who asks for an alignment, or for another thread, does not. */
+static void stand_in(void *arg)
+{
+    (void)arg;
+    open_heap();
+    enum { C = 30 };
+    struct slab *longer = shelf_lease(C + 1, COMMON_SHELF, false);
+    longer->opened = longer->slots;
+    longer->states[3] = SLOT_LIVE;
+    shelf_return(longer);
+    REQUIRE(refill(C) && cache->bins[C].slab->class_index == C);
+    cache_return_leases(cache);
+    my_cache = cache;
+    cache->bins[C].size = 0;
+    REQUIRE(shelf_lease(C, COMMON_SHELF, false)->class_index == C); /* its ready one */
+    unsigned char *p = take(C);
+    REQUIRE(cache->bins[C].slab == longer && (uintptr_t)p == longer->base);
+    REQUIRE(cache->bins[C].window == ~(uint64_t)0 >> (GROUP_SLOTS - class_batch(C + 1)));
+    for (int i = 0; i < 20; i++)
+        REQUIRE(slab_of((uintptr_t)take(C)) == longer);
+    REQUIRE(longer->states[2] == SLOT_LIVE && cache_check_all() == 0);
+    REQUIRE(cache_refill_exact(cache, C) && cache->bins[C].slab->class_index == C);
+    REQUIRE(longer->place == SLAB_READY && cache_check_all() == 0 && shelf_check(C + 1) == 0);
+    REQUIRE(!cache_refill_exact(&late_cache, C));
+}
+
+static void test_stand_ins(void **state)
+{
+    (void)state;
+    require_in_child(stand_in, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_once),          cmocka_unit_test(test_fresh_masks),
         cmocka_unit_test(test_rewind),        cmocka_unit_test(test_random_life),
-        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_stand_ins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -155,6 +155,20 @@ static void use_slots(size_t n)
         free_fast(p[i]);
 }
 
+/* Leaves a slab of slots of n bytes that were used, dirty and most of them free, on the shelf. Returns a block in it. */
+static void *use_slab(size_t n)
+{
+    unsigned slots = (unsigned)(UNIT_BYTES / n);
+    void *first = NULL;
+    void *p[UNIT_BYTES / 1024];
+    for (unsigned i = 0; i < slots; i++)
+        memset(p[i] = malloc_fast(n), 0xff, n);
+    first = malloc_fast(n); /* the thread leases another slab now */
+    for (unsigned i = 1; i < slots; i++)
+        free_fast(p[i]);
+    return first;
+}
+
 /* A used slot that is longer stands in for one that would need fresh memory, in all that may be asked of a block but an
  * alignment. */
 static void stand_in(void *arg)
@@ -177,6 +191,15 @@ static void stand_in(void *arg)
         core_free_sized(aligned, 4096, 4096, "free_aligned_sized");
     }
     REQUIRE(core_usable(malloc_fast(4000), "malloc_usable_size") == 4096); /* kept ones go first */
+    free_fast(use_slab(1280));
+    p = malloc_fast(1100);
+    REQUIRE(core_usable(p, "malloc_usable_size") == 1280);
+    free_sized_fast(p, 1100, "free_sized");
+    q = calloc_fast(11, 100);
+    REQUIRE(core_usable(q, "malloc_usable_size") == 1280 && is_zero(q, 1100));
+    use_slab(1152);
+    p = core_aligned(1024, 1000);
+    REQUIRE((uintptr_t)p % 1024 == 0 && core_usable(p, "malloc_usable_size") == 1024);
     use_slots(9216);
     p = malloc_fast(7777);
     REQUIRE(core_usable(p, "malloc_usable_size") == 9216);

@@ -29,7 +29,9 @@ static void resize_every_pair(void *arg)
             pattern_write(p, sizes[i], i);
             errno = 55;
             char *q = core_realloc(p, sizes[k], "realloc");
-            REQUIRE(q != NULL && errno == 55 && core_usable(q, "x") == core_good_size(sizes[k]));
+            size_t good = core_good_size(sizes[k]);
+            REQUIRE(q != NULL && errno == 55 && core_usable(q, "x") >= good &&
+                    core_usable(q, "x") * 4 <= good * 5);
             REQUIRE(pattern_is(q, min_size(sizes[i], sizes[k]), i));
             if (core_good_size(sizes[i]) == core_good_size(sizes[k]))
                 REQUIRE(q == p);

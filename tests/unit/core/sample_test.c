@@ -69,6 +69,7 @@ static void no_stand_ins(void *arg)
         free_fast(longer[i]);
     for (int i = 0; i < 3; i++)
         REQUIRE((uintptr_t)core_aligned(4096, 4096) % 4096 == 0);
+    REQUIRE_SOUND();
 }
 
 static void promises(void *arg)

@@ -54,9 +54,18 @@ static void require_live(const struct ration_stats *s)
         REQUIRE(s->classes[c].live == classes[c]);
 }
 
+/* Of class c, of whichever bin. */
 static unsigned count_masks(const struct cache *cache, unsigned c)
 {
-    return class_is_wide(c) ? cache->bins[c].n_kept : count_bits(cache->bins[c].mask);
+    if (class_is_wide(c))
+        return cache->bins[c].n_kept;
+    unsigned n = 0;
+    for (unsigned b = 0; b < WIDE_FIRST; b++) {
+        const struct bin *bin = &cache->bins[b];
+        if (bin->slab != NULL && bin->slab->class_index == c)
+            n += count_bits(bin->mask);
+    }
+    return n;
 }
 
 static void require_counts(const struct ration_stats *s)

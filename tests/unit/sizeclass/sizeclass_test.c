@@ -94,16 +94,18 @@ static void test_alignment_too_much(void **state)
     assert_int_equal(class_of_aligned(SMALL_MAX, SMALL_MAX), CLASS_COUNT - 1);
 }
 
-/* Only the next two classes stand in for a wide one, and no block lies in a slot that is longer by more than a quarter. */
+/* Longer by a quarter at most, and of the same kind. Those that may are next to each other. */
 static void test_stand_ins(void **state)
 {
     (void)state;
     for (unsigned c = 0; c < CLASS_COUNT; c++) {
         for (unsigned k = 0; k < CLASS_COUNT; k++) {
-            bool may = k == c || (size_classes[c].size > NARROW_MAX && k > c && k <= c + 2);
-            assert_int_equal(class_may_hold(k, c), may);
-            if (may)
-                assert_true(size_classes[k].size * 4 <= size_classes[c].size * 5);
+            double ratio = (double)size_classes[k].size / size_classes[c].size;
+            bool same_kind =
+                (size_classes[c].size > NARROW_MAX) == (size_classes[k].size > NARROW_MAX);
+            assert_int_equal(class_may_hold(k, c), same_kind && ratio >= 1 && ratio <= 1.25);
+            if (k > c && class_may_hold(k, c))
+                assert_true(class_may_hold(k - 1, c) && class_may_hold(k, c + 1));
         }
     }
 }

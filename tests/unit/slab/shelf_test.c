@@ -18,7 +18,7 @@ static void open_heap(void)
 
 static struct slab *lease_own(unsigned c, uint8_t own, unsigned live)
 {
-    struct slab *s = shelf_lease(c, own);
+    struct slab *s = shelf_lease(c, own, false);
     REQUIRE(s != NULL && s->shelf == own && s->class_index == c);
     REQUIRE(s->place == SLAB_LEASED && s->till == LEASE_TILL);
     s->opened = s->slots;
@@ -108,7 +108,7 @@ static void return_with_any_live(void *arg)
                 REQUIRE(s->place == SLAB_RETIRED && span_in_use_bytes(base, RUN_SLAB) == 0);
                 continue;
             }
-            struct slab *other = full ? NULL : shelf_lease(c, 0);
+            struct slab *other = full ? NULL : shelf_lease(c, 0, false);
             REQUIRE(full || other == s);
             for (unsigned slot = 0; slot < live; slot++)
                 free_slot(s, slot);
@@ -212,9 +212,9 @@ static void keep_one_empty(void *arg)
         REQUIRE(some[i]->place == (i == 0 ? SLAB_READY : SLAB_RETIRED));
     }
     REQUIRE(visit(20).n[SLAB_READY] == 1);
-    REQUIRE(shelf_lease(20, 0) == some[0] && some[0]->opened == some[0]->slots);
+    REQUIRE(shelf_lease(20, 0, false) == some[0] && some[0]->opened == some[0]->slots);
     for (int i = N - 1; i > 0; i--) {
-        const struct slab *s = shelf_lease(20, 0);
+        const struct slab *s = shelf_lease(20, 0, false);
         REQUIRE(s == some[i] && s->base == bases[i] && s->opened == 0 && slab_check(s) == 0);
     }
     REQUIRE(span_check() == 0);
@@ -248,7 +248,7 @@ static void sweep_lost_counts(void *arg)
     REQUIRE(visit(c).n[SLAB_FULL] == N);
     memset(some[5]->states, SLOT_FREE, 100);
     for (int i = 0; i < N; i++) {
-        if (shelf_lease(c, 0) == some[5])
+        if (shelf_lease(c, 0, false) == some[5])
             return;
     }
     REQUIRE(!"as many leases as there are full slabs find it");
@@ -274,7 +274,7 @@ static void sweep_makes_young(void *arg)
         memset(some[i]->states, SLOT_FREE, 100);
     }
     fake.now_ms += 777;
-    const struct slab *leased = shelf_lease(c, 0);
+    const struct slab *leased = shelf_lease(c, 0, false);
     const struct slab *left = some[leased == some[0]];
     REQUIRE(left->place == SLAB_READY && left->stamp_ms == (uint32_t)fake.now_ms);
 }
@@ -299,9 +299,9 @@ static void retire_by_sweep(void *arg)
     }
     uintptr_t base = some[1]->base;
     REQUIRE(span_in_use_bytes(base, RUN_SLAB) != 0);
-    REQUIRE(shelf_lease(25, 0) == some[0] && some[1]->place == SLAB_RETIRED);
+    REQUIRE(shelf_lease(25, 0, false) == some[0] && some[1]->place == SLAB_RETIRED);
     REQUIRE(span_in_use_bytes(base, RUN_SLAB) == 0);
-    const struct slab *next = shelf_lease(25, 0); /* its record and its run serve again */
+    const struct slab *next = shelf_lease(25, 0, false); /* its record and its run serve again */
     REQUIRE(next == some[1] && next->base == base && slab_check(next) == 0 && next->opened == 0);
 }
 
@@ -321,7 +321,8 @@ static void lease_the_longest_waiting(void *arg)
     shelf_return(b);
     shelf_return(a);
     shelf_return(d);
-    REQUIRE(shelf_lease(30, 0) == b && shelf_lease(30, 0) == a && shelf_lease(30, 0) == d);
+    REQUIRE(shelf_lease(30, 0, false) == b && shelf_lease(30, 0, false) == a &&
+            shelf_lease(30, 0, false) == d);
     REQUIRE(visit(30).n[SLAB_READY] == 0);
 }
 
@@ -389,10 +390,10 @@ static void fail_many_leases(void *arg)
     bool is_zero;
     while (span_alloc(UNIT_BYTES, UNIT_BYTES, RUN_SLAB, &is_zero) != NULL)
         ;
-    REQUIRE(shelf_lease(20, 0) == NULL);
+    REQUIRE(shelf_lease(20, 0, false) == NULL);
     size_t used = records_used_bytes();
     for (int i = 0; i < 100; i++)
-        REQUIRE(shelf_lease(20, 0) == NULL);
+        REQUIRE(shelf_lease(20, 0, false) == NULL);
     REQUIRE(records_used_bytes() == used);
 }
 
@@ -408,7 +409,7 @@ static void lease_without_record(void *arg)
     fake.refuse |= ENTRY_BIT(ENTRY_PAGES_MAP);
     while (records_take(64) != NULL)
         ;
-    REQUIRE(shelf_lease(10, 0) == NULL);
+    REQUIRE(shelf_lease(10, 0, false) == NULL);
     struct span_counts counts;
     span_count(&counts);
     REQUIRE(counts.runs[RUN_SLAB] == 1 && span_check() == 0);
@@ -705,10 +706,10 @@ static void return_to_own_shelf(void *arg)
         REQUIRE(s->shelf == (common ? COMMON_SHELF : FIRST) &&
                 s->place == (full ? SLAB_FULL : SLAB_READY));
         REQUIRE(visit(OWNED).n[s->place] == 1 + (full ? *n_full : 0) && shelf_check(OWNED) == 0);
-        struct slab *other = shelf_lease(OWNED, SECOND);
+        struct slab *other = shelf_lease(OWNED, SECOND, false);
         REQUIRE((other == s) == common && other->shelf == SECOND);
         if (!common) {
-            REQUIRE((shelf_lease(OWNED, FIRST) == s) == !full);
+            REQUIRE((shelf_lease(OWNED, FIRST, false) == s) == !full);
             memset(other->states, SLOT_FREE, slots);
             shelf_return(other);
         }
@@ -748,7 +749,7 @@ static void follow_events_of_own(void *arg)
     }
     REQUIRE(s->stamp_ms > (uint32_t)fake.now_ms - 10 * slots / 2);
     free_slot(s, slots - 1);
-    REQUIRE(s->shelf == COMMON_SHELF && shelf_lease(OWNED, SECOND) == s);
+    REQUIRE(s->shelf == COMMON_SHELF && shelf_lease(OWNED, SECOND, false) == s);
 }
 
 /* Own slabs come first, then common ones, then own full ones where frees were miscounted, then memory. */
@@ -766,17 +767,93 @@ static void lease_in_order(void *arg)
     shelf_return(miscounted);
     shelf_return(own);
     memset(miscounted->states, SLOT_FREE, slots / 4);
-    REQUIRE(shelf_lease(OWNED, FIRST) == own && shelf_lease(OWNED, FIRST) == common);
-    REQUIRE(shelf_lease(OWNED, FIRST) == miscounted);
-    struct slab *fresh = shelf_lease(OWNED, FIRST);
+    REQUIRE(shelf_lease(OWNED, FIRST, false) == own && shelf_lease(OWNED, FIRST, false) == common);
+    REQUIRE(shelf_lease(OWNED, FIRST, false) == miscounted);
+    struct slab *fresh = shelf_lease(OWNED, FIRST, false);
     REQUIRE(fresh != others && fresh->opened == 0 && others->shelf == SECOND);
     /* without memory: anybody's */
     fake.refuse |= ENTRY_BIT(ENTRY_PAGES_MAP);
     bool is_zero;
     while (span_alloc(UNIT_BYTES, UNIT_BYTES, RUN_SLAB, &is_zero) != NULL)
         ;
-    REQUIRE(shelf_lease(OWNED, FIRST) == others && others->shelf == FIRST);
-    REQUIRE(shelf_lease(OWNED, FIRST) == NULL && shelf_check(OWNED) == 0);
+    REQUIRE(shelf_lease(OWNED, FIRST, false) == others && others->shelf == FIRST);
+    REQUIRE(shelf_lease(OWNED, FIRST, false) == NULL && shelf_check(OWNED) == 0);
+}
+
+/* A slab of OWNED's next class with so many live slots is on the common shelf; whether OWNED leases it. */
+static bool stands_in(unsigned live, unsigned opened, bool fresh, bool is_exact)
+{
+    struct slab *s = lease_own(OWNED + 1, COMMON_SHELF, live);
+    shelf_return(s);
+    s->opened = (uint16_t)opened;
+    s->fresh = fresh;
+    struct slab *leased = shelf_lease(OWNED, FIRST, is_exact);
+    bool is_it = leased == s;
+    REQUIRE(is_it || leased->class_index == OWNED);
+    REQUIRE(leased->shelf == FIRST && leased->place == SLAB_LEASED && leased->till == LEASE_TILL);
+    REQUIRE(shelf_check(OWNED) == 0 && shelf_check(OWNED + 1) == 0);
+    memset(s->states, SLOT_LIVE, s->slots); /* none is ready for the next question */
+    if (is_it)
+        shelf_return(leased);
+    else
+        REQUIRE(shelf_lease(OWNED + 1, COMMON_SHELF, true) == s);
+    return is_it;
+}
+
+/* Rather than a new slab a longer class's: half free, used, not purged; but none whose slots would be too long. */
+static void lease_stand_ins(void *arg)
+{
+    (void)arg;
+    open_heap_with_shelves();
+    unsigned slots = size_classes[OWNED + 1].slots;
+    REQUIRE(stands_in(slots / 2, slots, false, false));
+    REQUIRE(!stands_in(slots / 2, slots, false, true));
+    REQUIRE(!stands_in(slots / 2 + 1, slots, false, false));
+    REQUIRE(stands_in(slots / 4, slots / 2 + 1, true, false));
+    REQUIRE(!stands_in(slots / 4, slots / 4, true, false));
+    REQUIRE(stands_in(slots / 4, slots / 4, false, false));
+    slabs_are_guarded = true;
+    REQUIRE(!stands_in(slots / 2, slots, false, false));
+    slabs_are_guarded = false;
+    struct slab *purged = lease_own(OWNED + 1, COMMON_SHELF, 1);
+    shelf_return(purged);
+    purged->purged_pages = 1 << 5;
+    REQUIRE(shelf_lease(OWNED, FIRST, false)->class_index == OWNED);
+    unsigned longer = OWNED + 1;
+    while (class_may_hold(longer, OWNED))
+        longer++;
+    shelf_return(lease_own(longer, COMMON_SHELF, 1));
+    REQUIRE(shelf_lease(OWNED, FIRST, false)->class_index == OWNED);
+    shelf_return(lease_own(OWNED - 1, COMMON_SHELF, 1));
+    REQUIRE(shelf_lease(OWNED, FIRST, false)->class_index == OWNED);
+    shelf_return(lease_own(WIDE_FIRST - 1, COMMON_SHELF, 1));
+    REQUIRE(shelf_take_used(WIDE_FIRST, FIRST) == NULL);
+}
+
+/* Few are looked at. */
+static void look_at_few(void *arg)
+{
+    (void)arg;
+    open_heap_with_shelves();
+    enum { SLABS = 5 };
+    unsigned slots = size_classes[OWNED + 1].slots;
+    struct slab *some[SLABS];
+    for (int i = 0; i < SLABS; i++)
+        some[i] = lease_own(OWNED + 1, COMMON_SHELF, slots - slots / 4);
+    for (int i = 0; i < SLABS; i++)
+        shelf_return(some[i]);
+    memset(some[4]->states, SLOT_FREE, slots - 1);
+    REQUIRE(shelf_lease(OWNED, FIRST, false)->class_index == OWNED);
+    memset(some[3]->states, SLOT_FREE, slots - 1);
+    REQUIRE(shelf_lease(OWNED, FIRST, false) == some[3]);
+    REQUIRE(shelf_lease(OWNED, FIRST, false) == some[4]);
+}
+
+static void test_leased_stand_ins(void **state)
+{
+    (void)state;
+    require_in_child(lease_stand_ins, NULL);
+    require_in_child(look_at_few, NULL);
 }
 
 /* What a purge finds idle is for all, and full slabs whose frees were miscounted are found by it. */
@@ -868,7 +945,7 @@ static void grow_into_huge_pages(void *arg)
     open_heap();
     fake.on_huge = require_no_lock;
     for (size_t grown = 0; grown < MIB(16); grown += UNIT_BYTES) {
-        struct slab *s = shelf_lease(OWNED, COMMON_SHELF);
+        struct slab *s = shelf_lease(OWNED, COMMON_SHELF, false);
         REQUIRE(s != NULL);
         s->opened = s->slots;
     }
@@ -909,6 +986,7 @@ int main(void)
         cmocka_unit_test(test_wide_without_memory),
         cmocka_unit_test(test_own_shelves),
         cmocka_unit_test(test_open_without_memory),
+        cmocka_unit_test(test_leased_stand_ins),
         cmocka_unit_test(test_wide_of_own),
         cmocka_unit_test(test_huge_pages_without_lock),
         cmocka_unit_test(test_l5_place),
