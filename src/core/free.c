@@ -148,10 +148,16 @@ void core_free_sized(void *p, size_t n, size_t align, const char *function)
     if (p == NULL)
         return;
     struct slab *s = slab_of((uintptr_t)p);
-    if (LIKELY(slab_is_wide(s) && !fast_paths_are_closed && align <= GRAIN && n <= SMALL_MAX &&
+    if (LIKELY(!fast_paths_are_closed && align <= GRAIN && n <= SMALL_MAX &&
                class_may_hold(s->class_index, class_of(n)))) {
-        free_wide(s, p, function);
-        return;
+        if (slab_is_wide(s)) {
+            free_wide(s, p, function);
+            return;
+        }
+        if (s->start_limit != 0) { /* a narrow stand-in */
+            free_fast(p);
+            return;
+        }
     }
     size_t bytes;
     if (!core_is_live(p, &bytes, function))
