@@ -194,6 +194,12 @@ static void look_again(unsigned c)
         shelf_return(leased[i]);
 }
 
+/* The class below: its blocks may lie where others of `size` are freed and taken. */
+static size_t shorter(void)
+{
+    return size_classes[class_of(size) - 1].size;
+}
+
 /* Everything there again: counted, given back, and then no slab is left. */
 static void finish(void)
 {
@@ -211,6 +217,7 @@ static void finish(void)
     cache_visit(release_cache, NULL);
     end_rests();
     look_again(class_of(size));
+    look_again(class_of(shorter()));
     look_again(class_of(SMALL));
     look_again(class_of(OTHER));
     purge_all();
@@ -345,6 +352,24 @@ static void make_cheese(void)
     give_shared(0, slots_of_size() / 2);
     shared_live = slots_of_size() - slots_of_size() / 2;
     fake.now_ms += 10000;
+}
+
+static void take_shorter(void)
+{
+    MODEL_REQUIRE(life_cache() != NULL); /* a thread's first block is of its own class */
+    take(shorter());
+    take(shorter());
+}
+
+static void stand_in_first(void)
+{
+    make_cheese();
+    REQUIRE(life_cache() != NULL);
+    void *p = take(shorter());
+    REQUIRE(core_usable(p, "malloc_usable_size") == size_classes[class_of(size)].size);
+    give(p);
+    cache_release(my_cache);
+    my_cache = &no_cache;
 }
 
 static void free_rest(void)
@@ -621,6 +646,17 @@ static const struct model_scenario of_own_shelves[] = {
      3},
 };
 
+static const struct model_scenario of_stand_ins[] = {
+    {"stand-in against lease", stand_in_first, {take_shorter, take_two}, finish, 3},
+    {"stand-in against free", stand_in_first, {take_shorter, free_rest, take_two}, finish, 3},
+    {"stand-in against purge",
+     stand_in_first,
+     {take_shorter, purge_everything, free_rest},
+     finish,
+     3},
+    {"two stand-ins", stand_in_first, {take_shorter, take_shorter, free_rest}, finish, 3},
+};
+
 static const struct model_scenario of_rests[] = {
     {"locking for a fork against rests",
      fill_and_rest,
@@ -743,6 +779,8 @@ int main(int argc, char **argv)
         size = sizes[k];
         for (size_t i = 0; i < sizeof of_slabs / sizeof *of_slabs; i++)
             broken += !is_sound(&of_slabs[i], only);
+        for (size_t i = 0; i < sizeof of_stand_ins / sizeof *of_stand_ins; i++)
+            broken += !is_sound(&of_stand_ins[i], only);
     }
     size = NARROW;
     size_t own = sizeof of_own_shelves / sizeof *of_own_shelves;
