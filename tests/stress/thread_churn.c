@@ -66,8 +66,10 @@ int main(void)
     printf("%u threads, %.1f s, resident %zu -> %zu KiB, mappings %zu -> %zu\n", total,
            stress_seconds() - start, resident >> 10, resident_after >> 10, mappings,
            mappings_after);
-    if (resident_after > resident + (1 << 20))
-        stress_fail("expected resident memory to stay within 1 MiB of %zu KiB, got %zu KiB",
+    /* The first measure is younger than a purge delay: it was seen to rise by 1.4 MiB, and no further with 4,000,000 threads.
+     * 16 bytes that each leaves would be 3 MiB. */
+    if (resident_after > resident + (2 << 20))
+        stress_fail("expected resident memory to stay within 2 MiB of %zu KiB, got %zu KiB",
                     resident >> 10, resident_after >> 10);
     if (mappings_after > mappings + 30)
         stress_fail("expected about %zu mappings, got %zu", mappings, mappings_after);
