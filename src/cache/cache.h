@@ -127,11 +127,9 @@ static inline void *keep_take_last(struct bin *bin)
     return (void *)p;
 }
 
-/* The same if it keeps none: a slot from the shelf. Sets bin->is_zero. Null as cache_take. */
-void *keep_take_from_shelf(struct cache *cache, unsigned c);
-
-/* Or rather one that holds memory, perhaps of a class that may hold such a block: as shelf_take_used. */
-void *keep_take_used(struct cache *cache, unsigned c);
+/* The same if it keeps none: a slot from the shelf; if not is_exact, rather one that holds memory, perhaps of a class that may
+ * hold such a block (shelf_take_used). Sets bin->is_zero. Null as cache_take. */
+void *keep_take_from_shelf(struct cache *cache, unsigned c, bool is_exact);
 
 /* The rest of keep_put. */
 size_t keep_put_slow(struct cache *cache, struct slab *s, void *p);

@@ -8,20 +8,17 @@
 #include "cache/cache.h"
 #include "slab/shelf.h"
 
-void *keep_take_from_shelf(struct cache *cache, unsigned c)
+void *keep_take_from_shelf(struct cache *cache, unsigned c, bool is_exact)
 {
+    if (!cache->is_owned)
+        return NULL;
     bool is_zero = false;
-    void *p = cache->is_owned ? shelf_take_slot(c, cache_shelf(cache), 0, &is_zero) : NULL;
+    uint8_t own = cache_shelf(cache);
+    void *p = is_exact ? NULL : shelf_take_used(c, own);
+    if (p == NULL)
+        p = shelf_take_slot(c, own, 0, &is_zero);
     if (p != NULL)
         cache->bins[c].is_zero = is_zero;
-    return p;
-}
-
-void *keep_take_used(struct cache *cache, unsigned c)
-{
-    void *p = cache->is_owned ? shelf_take_used(c, cache_shelf(cache)) : NULL;
-    if (p != NULL)
-        cache->bins[c].is_zero = false;
     return p;
 }
 

@@ -161,6 +161,16 @@ static bool lease_another(struct bin *bin, unsigned c, uint8_t own, bool is_exac
     return true;
 }
 
+static bool lease_mask(struct cache *cache, unsigned c, bool is_exact)
+{
+    struct bin *bin = &cache->bins[c];
+    while (lease_another(bin, c, cache_shelf(cache), is_exact)) {
+        if (take_first_mask(bin))
+            return true;
+    }
+    return false;
+}
+
 NOINLINE bool cache_refill_slow(struct cache *cache, unsigned c)
 {
     struct bin *bin = &cache->bins[c];
@@ -169,24 +179,15 @@ NOINLINE bool cache_refill_slow(struct cache *cache, unsigned c)
     if (bin->slab != NULL && take_next_mask(bin))
         return true;
     /* For another thread, which has no cache any more, only what is aligned as the class says. */
-    while (lease_another(bin, c, cache_shelf(cache), cache != my_cache)) {
-        if (take_first_mask(bin))
-            return true;
-    }
-    return false;
+    return lease_mask(cache, c, cache != my_cache);
 }
 
 COLD bool cache_refill_exact(struct cache *cache, unsigned c)
 {
-    struct bin *bin = &cache->bins[c];
     if (!cache->is_owned)
         return false;
-    bin->mask = 0;
-    while (lease_another(bin, c, cache_shelf(cache), true)) {
-        if (take_first_mask(bin))
-            return true;
-    }
-    return false;
+    cache->bins[c].mask = 0;
+    return lease_mask(cache, c, true);
 }
 
 bool cache_refill(struct cache *cache, unsigned c)
@@ -198,6 +199,6 @@ void *cache_take(struct cache *cache, unsigned c)
 {
     struct bin *bin = &cache->bins[c];
     if (class_is_wide(c))
-        return bin->n_kept != 0 ? keep_take_last(bin) : keep_take_from_shelf(cache, c);
+        return bin->n_kept != 0 ? keep_take_last(bin) : keep_take_from_shelf(cache, c, true);
     return bin->mask != 0 || cache_refill(cache, c) ? bin_take(bin) : NULL;
 }

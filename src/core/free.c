@@ -139,8 +139,7 @@ static COLD bool may_have(const void *p, size_t has, size_t n, size_t align)
                                   : CLASS_COUNT;
     if (c == CLASS_COUNT)
         return has == align_up(max_size(n, 1), os->page_bytes());
-    unsigned k = has <= SMALL_MAX ? class_of(has) : CLASS_COUNT;
-    return k < CLASS_COUNT && size_classes[k].size == has && class_may_hold(k, c);
+    return slot_may_hold(has, c);
 }
 
 void core_free_sized(void *p, size_t n, size_t align, const char *function)

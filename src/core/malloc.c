@@ -99,10 +99,7 @@ static size_t slot_align(size_t n)
 static NOINLINE void *malloc_wide_from_shelf(size_t n, bool is_exact)
 {
     struct cache *cache = my_cache;
-    unsigned c = class_of(n);
-    void *p = is_exact ? NULL : keep_take_used(cache, c);
-    if (p == NULL)
-        p = keep_take_from_shelf(cache, c);
+    void *p = keep_take_from_shelf(cache, class_of(n), is_exact);
     if (UNLIKELY(p == NULL))
         return malloc_without_mask(n);
     checked_cache(cache, "malloc");

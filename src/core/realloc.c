@@ -18,21 +18,18 @@ static void *resize_by_copy(void *p, size_t had, size_t n)
 }
 
 /* Whether the block at p is what a request of n might get. */
-static bool fits_exactly(const void *p, size_t had, size_t n)
+static bool may_stay(const void *p, size_t had, size_t n)
 {
     if (n == had)
         return true;
     if (UNLIKELY(harden_level == HARDEN_FULL) && slab_is_guarded(slab_of((uintptr_t)p)))
         return false;
-    if (had > SMALL_MAX || n > SMALL_MAX)
-        return false;
-    unsigned k = class_of(had);
-    return size_classes[k].size == had && class_may_hold(k, class_of(n));
+    return n <= SMALL_MAX && slot_may_hold(had, class_of(n));
 }
 
 static void *resize(void *p, size_t had, size_t n, const char *function)
 {
-    if (fits_exactly(p, had, n))
+    if (may_stay(p, had, n))
         return p;
     if (had > SMALL_MAX && n > SMALL_MAX) {
         void *q = large_resize(p, had, n, function);
@@ -47,7 +44,7 @@ static COLD void *resize_told(void *p, size_t had, size_t n, const char *functio
 {
     void *q = NULL;
     events_tell_realloc(p, function);
-    if (fits_exactly(p, had, n))
+    if (may_stay(p, had, n))
         q = p;
     else if (had > SMALL_MAX && n > SMALL_MAX)
         q = large_resize(p, had, n, function);

@@ -65,6 +65,15 @@ static inline bool class_may_hold(unsigned k, unsigned c)
                       size_classes[k].size * 4 <= size_classes[c].size * 5);
 }
 
+/* Whether `bytes` are those of a slot that may hold a block of class c. */
+static inline bool slot_may_hold(size_t bytes, unsigned c)
+{
+    if (bytes > SMALL_MAX)
+        return false;
+    unsigned k = class_of(bytes);
+    return size_classes[k].size == bytes && class_may_hold(k, c);
+}
+
 /* Units in a slab of class c: so many that it has at least 16 slots. */
 static inline unsigned class_units(unsigned c)
 {

@@ -256,14 +256,19 @@ static struct slab *lease_locked(struct slab *s, uint8_t own)
     return s;
 }
 
-/* The slab that has waited longest, as the most frees have gathered in it. */
-static struct slab *take_ready_locked(struct shelf *shelf, uint8_t own)
+/* s is ready, or null: then there is none. */
+static struct slab *lease_ready_locked(struct shelf *shelf, struct slab *s, uint8_t own)
 {
-    struct slab *s = shelf->ready.first;
     if (s == NULL)
         return NULL;
     list_remove(&shelf->ready, s);
     return lease_locked(s, own);
+}
+
+/* The slab that has waited longest, as the most frees have gathered in it. */
+static struct slab *take_ready_locked(struct shelf *shelf, uint8_t own)
+{
+    return lease_ready_locked(shelf, shelf->ready.first, own);
 }
 
 static NOINLINE struct slab *take_ready(struct shelf *shelf, uint8_t own)
@@ -325,11 +330,7 @@ static NOINLINE struct slab *take_stand_in_of(unsigned k, uint8_t own)
     if (is_empty(&common->ready))
         return NULL;
     lock_take(&common->lock);
-    struct slab *s = find_stand_in_locked(common);
-    if (s != NULL) {
-        list_remove(&common->ready, s);
-        lease_locked(s, own);
-    }
+    struct slab *s = lease_ready_locked(common, find_stand_in_locked(common), own);
     lock_drop(&common->lock);
     return s;
 }

@@ -73,10 +73,10 @@ static void keep_nowhere(void *arg)
     void *q = cache_take(cache, WIDE);
     give(&late_cache, p);
     REQUIRE(late_cache.bins[WIDE].n_kept == 0 && *state_of(p) == SLOT_FREE);
-    REQUIRE(keep_take_from_shelf(&late_cache, WIDE) == NULL);
-    REQUIRE(keep_take_used(&late_cache, WIDE) == NULL);
+    REQUIRE(keep_take_from_shelf(&late_cache, WIDE, true) == NULL);
+    REQUIRE(keep_take_from_shelf(&late_cache, WIDE, false) == NULL);
     cache->bins[WIDE].is_zero = true;
-    REQUIRE(keep_take_used(cache, WIDE) == p && !cache->bins[WIDE].is_zero);
+    REQUIRE(keep_take_from_shelf(cache, WIDE, false) == p && !cache->bins[WIDE].is_zero);
     give(&late_cache, p);
     give(&late_cache, q);
     REQUIRE(slab_of((uintptr_t)q) == &no_slab); /* the slab's last */

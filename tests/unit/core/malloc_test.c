@@ -159,11 +159,10 @@ static void use_slots(size_t n)
 static void *use_slab(size_t n)
 {
     unsigned slots = (unsigned)(UNIT_BYTES / n);
-    void *first = NULL;
     void *p[UNIT_BYTES / 1024];
     for (unsigned i = 0; i < slots; i++)
         memset(p[i] = malloc_fast(n), 0xff, n);
-    first = malloc_fast(n); /* the thread leases another slab now */
+    void *first = malloc_fast(n); /* the thread leases another slab now */
     for (unsigned i = 1; i < slots; i++)
         free_fast(p[i]);
     return first;

@@ -424,11 +424,15 @@ static void test_failed_lease_keeps_no_record(void **state)
 
 enum { WIDE = CLASS_COUNT - 1, WIDE_SLOTS = 16 };
 
-static void give_slot(void *p, size_t expected_free_slots)
+static size_t give_back(void *p)
 {
     struct slab *s = slab_of((uintptr_t)p);
-    size_t size = size_classes[WIDE].size;
-    REQUIRE(shelf_give_slot(s, slot_starting_at(s, (uintptr_t)p)) == expected_free_slots * size);
+    return shelf_give_slot(s, slot_starting_at(s, (uintptr_t)p));
+}
+
+static void give_slot(void *p, size_t expected_free_slots)
+{
+    REQUIRE(give_back(p) == expected_free_slots * size_classes[WIDE].size);
 }
 
 /* One at a time, the lowest first; zero memory when never used; full, ready again, retired. */
@@ -530,12 +534,6 @@ static void test_choice_of_wide(void **state)
 {
     (void)state;
     require_in_child(choose_among_wide, NULL);
-}
-
-static void give_back(void *p)
-{
-    struct slab *s = slab_of((uintptr_t)p);
-    shelf_give_slot(s, slot_starting_at(s, (uintptr_t)p));
 }
 
 /* Two slots of class c, of which one is free again. */
