@@ -1,4 +1,5 @@
 #include "callers.h"
+#include "scan.h"
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -78,9 +79,10 @@ static void read_code(struct callers *callers, pid_t thread)
     FILE *maps = fopen(name, "re");
     while (maps != NULL && callers->n_code < most_code && fgets(line, sizeof line, maps) != NULL) {
         unsigned long start, end;
+        const char *at = line;
         path[0] = '\0';
-        if (sscanf(line, "%lx-%lx %7s %*s %*s %*s %4095s", &start, &end, permissions, path) < 3 ||
-            permissions[2] != 'x')
+        if (!scan_number(&at, 16, &start) || !scan_text(&at, "-") || !scan_number(&at, 16, &end) ||
+            sscanf(at, "%7s %*s %*s %*s %4095s", permissions, path) < 1 || permissions[2] != 'x')
             continue;
         callers->code[callers->n_code++] = (struct code){thread, start, end, caller_of_file(path)};
     }

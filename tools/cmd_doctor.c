@@ -8,6 +8,7 @@
 #include "launch.h"
 #include "process.h"
 #include "rss_story.h"
+#include "scan.h"
 #include <argp.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -310,14 +311,15 @@ static bool takes_effect(const struct examination *e)
 static size_t libc_heap_bytes(int pid)
 {
     char name[64], line[PATH_MAX + 128];
-    size_t kib = 0;
+    unsigned long kib = 0;
     bool is_heap = false;
     snprintf(name, sizeof name, "/proc/%d/smaps", pid);
     FILE *smaps = fopen(name, "re");
     while (smaps != NULL && fgets(line, sizeof line, smaps) != NULL) {
+        const char *at = line;
         if (strchr(line, '-') != NULL && strstr(line, " kB") == NULL)
             is_heap = strstr(line, "[heap]") != NULL;
-        else if (is_heap && sscanf(line, "Rss: %zu kB", &kib) == 1)
+        else if (is_heap && scan_text(&at, "Rss:") && scan_number(&at, 10, &kib))
             break;
     }
     if (smaps != NULL)
@@ -327,16 +329,18 @@ static size_t libc_heap_bytes(int pid)
 
 static size_t resident_bytes(int pid)
 {
-    char name[64];
-    size_t pages = 0;
+    enum { WHOLE, RESIDENT, FIELDS };
+    char name[64], line[160];
+    unsigned long pages[FIELDS] = {0};
     snprintf(name, sizeof name, "/proc/%d/statm", pid);
     FILE *statm = fopen(name, "re");
     if (statm != NULL) {
-        if (fscanf(statm, "%*u %zu", &pages) != 1)
-            pages = 0;
+        const char *at = fgets(line, sizeof line, statm);
+        if (at != NULL)
+            scan_numbers(&at, pages, FIELDS);
         fclose(statm);
     }
-    return pages * (size_t)sysconf(_SC_PAGESIZE);
+    return pages[RESIDENT] * (size_t)sysconf(_SC_PAGESIZE);
 }
 
 /* Looks at the ledger whenever the process is a twentieth larger than it was at the last look. */

@@ -1,6 +1,7 @@
 #include "leak_report.h"
 #include "json.h"
 #include "launch.h"
+#include "scan.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,68 +32,110 @@ static void add_size(struct leak_report *report, const struct size_lost *lost)
     report->sizes[i].bytes += lost->bytes;
 }
 
-static bool read_site(struct leak_report *report, const char *line)
+static bool read_fate(const char **at, enum leak_fate *fate)
 {
-    char fate[16];
+    for (*fate = leak_lost; *fate <= leak_reachable; ++*fate)
+        if (scan_text(at, fates[*fate]))
+            return true;
+    return false;
+}
+
+static bool read_site(struct leak_report *report, const char *at)
+{
+    enum { BLOCKS, BYTES, OWNER, NUMBERS };
+    unsigned long n[NUMBERS];
     struct leak leak = {.process = report->processes};
-    if (sscanf(line, "site %lu %15s %zu %zu %lu", &leak.site, fate, &leak.blocks, &leak.bytes,
-               &leak.owner) != 5)
+    if (!scan_text(&at, "site") || !scan_number(&at, 10, &leak.site) ||
+        !read_fate(&at, &leak.fate) || !scan_numbers(&at, n, NUMBERS))
         return false;
-    while (leak.fate < leak_reachable && strcmp(fate, fates[leak.fate]) != 0)
-        leak.fate++;
+    leak.blocks = n[BLOCKS];
+    leak.bytes = n[BYTES];
+    leak.owner = n[OWNER];
     report->leaks = grown(report->leaks, report->n_leaks, sizeof *report->leaks);
     report->leaks[report->n_leaks++] = leak;
     return true;
 }
 
-/* The callers of a site belong to each leak of this process and site. */
+/* The callers belong to each leak of this process and site, which may be none. */
+static bool give_callers(struct leak_report *report, unsigned long site, struct address *callers,
+                         size_t n)
+{
+    bool is_taken = false;
+    for (size_t i = report->n_leaks; i-- > 0 && report->leaks[i].process == report->processes;) {
+        struct leak *leak = &report->leaks[i];
+        if (leak->site == site && leak->callers == NULL) {
+            leak->callers = callers;
+            leak->n_callers = n;
+            is_taken = true;
+        }
+    }
+    return is_taken;
+}
+
+static bool read_caller(struct address *caller, const char *at)
+{
+    unsigned long offset;
+    if (!scan_text(&at, "at") || !scan_number(&at, 10, &offset) || !scan_text(&at, ""))
+        return false;
+    *caller = (struct address){.module = strndup(at, strcspn(at, "\n")), .offset = offset};
+    return caller->module != NULL;
+}
+
 static bool read_callers(struct leak_report *report, unsigned long site, size_t n, FILE *from)
 {
     char *line = NULL;
-    size_t room = 0;
+    size_t room = 0, got = 0;
     struct address *callers = calloc(n + 1, sizeof *callers);
-    bool fine = callers != NULL;
-    for (size_t i = 0; fine && i < n; i++) {
-        int at = 0;
-        size_t offset;
-        fine = getline(&line, &room, from) > 0 && sscanf(line, "at %zu %n", &offset, &at) == 1 &&
-               at > 0;
-        if (!fine)
-            break;
-        line[strcspn(line, "\n")] = '\0';
-        callers[i] = (struct address){.module = strdup(line + at), .offset = offset};
-    }
-    for (size_t i = report->n_leaks;
-         fine && i-- > 0 && report->leaks[i].process == report->processes;) {
-        if (report->leaks[i].site == site) {
-            report->leaks[i].callers = callers;
-            report->leaks[i].n_callers = n;
-        }
-    }
+    while (callers != NULL && got < n && getline(&line, &room, from) > 0 &&
+           read_caller(&callers[got], line))
+        got++;
     free(line);
+    const bool fine = callers != NULL && got == n;
+    if (!fine || !give_callers(report, site, callers, n)) {
+        while (got > 0)
+            free(callers[--got].module);
+        free(callers);
+    }
     return fine;
+}
+
+static bool read_process(struct leak_report *report, const char *at)
+{
+    enum { PID, LOST_BLOCKS, LOST_BYTES, REACHABLE_BLOCKS, REACHABLE_BYTES, NUMBERS };
+    unsigned long n[NUMBERS];
+    if (!scan_numbers(&at, n, NUMBERS))
+        return false;
+    report->processes++;
+    report->lost_blocks += n[LOST_BLOCKS];
+    report->lost_bytes += n[LOST_BYTES];
+    report->reachable_blocks += n[REACHABLE_BLOCKS];
+    report->reachable_bytes += n[REACHABLE_BYTES];
+    return true;
+}
+
+static bool read_size(struct leak_report *report, const char *at)
+{
+    enum { SLOT_BYTES, BLOCKS, BYTES, NUMBERS };
+    unsigned long n[NUMBERS];
+    if (!scan_numbers(&at, n, NUMBERS))
+        return false;
+    add_size(report, &(struct size_lost){n[SLOT_BYTES], n[BLOCKS], n[BYTES]});
+    return true;
 }
 
 static bool read_line(struct leak_report *report, const char *line, FILE *from)
 {
-    size_t n[4];
-    unsigned long site;
-    struct size_lost lost;
-    if (sscanf(line, "process %*u %zu %zu %zu %zu", &n[0], &n[1], &n[2], &n[3]) == 4) {
-        report->processes++;
-        report->lost_blocks += n[0];
-        report->lost_bytes += n[1];
-        report->reachable_blocks += n[2];
-        report->reachable_bytes += n[3];
-        return true;
-    }
-    if (sscanf(line, "lost %zu %zu %zu", &lost.slot_bytes, &lost.blocks, &lost.bytes) == 3) {
-        add_size(report, &lost);
-        return true;
-    }
-    if (sscanf(line, "callers %lu %zu", &site, &n[0]) == 2 && n[0] <= 64)
-        return read_callers(report, site, n[0], from);
-    return read_site(report, line);
+    enum { SITE, CALLERS, NUMBERS, most_callers = 64 };
+    unsigned long n[NUMBERS];
+    const char *at = line;
+    if (scan_text(&at, "process"))
+        return read_process(report, at);
+    if (scan_text(&at, "lost"))
+        return read_size(report, at);
+    if (scan_text(&at, "callers"))
+        return scan_numbers(&at, n, NUMBERS) && n[CALLERS] <= most_callers &&
+               read_callers(report, n[SITE], n[CALLERS], from);
+    return read_site(report, at);
 }
 
 bool leak_report_read(struct leak_report *report, FILE *from)
@@ -106,24 +149,23 @@ bool leak_report_read(struct leak_report *report, FILE *from)
     return fine;
 }
 
-/* The same array of callers may belong to several leaks; each address is named once. */
+/* Copies all callers into one array, so that each module is asked about once. */
 static void name_callers(struct leak_report *report)
 {
-    size_t n = 0, at = 0;
+    size_t n = 0;
     for (size_t i = 0; i < report->n_leaks; i++)
         n += report->leaks[i].n_callers;
-    struct address *all = calloc(n + 1, sizeof *all);
-    for (size_t i = 0; all != NULL && i < report->n_leaks; i++)
-        for (size_t k = 0; k < report->leaks[i].n_callers; k++)
-            all[at++] = report->leaks[i].callers[k];
-    if (n > 0 && all != NULL)
-        report->hint = symbols_find(all, n);
-    for (size_t i = 0; all != NULL && i < report->n_leaks; i++) {
+    report->callers = calloc(n + 1, sizeof *report->callers);
+    if (n == 0 || report->callers == NULL)
+        return;
+    struct address *callers = report->callers;
+    for (size_t i = 0; i < report->n_leaks; i++) {
         struct leak *leak = &report->leaks[i];
-        leak->callers =
-            memcpy(calloc(leak->n_callers + 1, sizeof *all), all, leak->n_callers * sizeof *all);
-        all += leak->n_callers;
+        if (leak->n_callers > 0)
+            leak->callers = memcpy(callers, leak->callers, leak->n_callers * sizeof *leak->callers);
+        callers += leak->n_callers;
     }
+    report->hint = symbols_find(report->callers, n);
 }
 
 static const struct leak *find_owner(const struct leak_report *report, const struct leak *below)

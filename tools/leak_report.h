@@ -33,7 +33,8 @@ struct leak_report {
     int n_sizes;
     struct leak *leaks;
     size_t n_leaks;
-    const char *hint; /* a sentence on what is missing, or NULL */
+    struct address *callers; /* of all leaks, once they are named */
+    const char *hint;        /* a sentence on what is missing, or NULL */
 };
 
 /* Reads all lines. False if one is of another form: what can be read is read. */

@@ -1,5 +1,6 @@
 #include "process.h"
 #include "command.h"
+#include "scan.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -33,8 +34,7 @@ error_t process_parse_pid(int key, char *argument, struct argp_state *state, int
 /* A library as a line of /proc/PID/maps names it. */
 struct mapped_file {
     char path[PATH_MAX];
-    unsigned major, minor;
-    unsigned long inode;
+    unsigned long major, minor, inode;
 };
 
 static bool is_libration(const char *path)
@@ -42,6 +42,17 @@ static bool is_libration(const char *path)
     const char *slash = strrchr(path, '/');
     return slash != NULL &&
            (strncmp(slash, "/libration.so", 13) == 0 || strcmp(slash, "/libft_malloc.so") == 0);
+}
+
+/* "START-END PERMISSIONS OFFSET MAJOR:MINOR INODE    PATH" */
+static bool parse_mapped(const char *line, struct mapped_file *file)
+{
+    int at_device = 0;
+    sscanf(line, "%*s %*s %*s %n", &at_device);
+    const char *at = line + at_device;
+    return at_device > 0 && scan_number(&at, 16, &file->major) && scan_text(&at, ":") &&
+           scan_number(&at, 16, &file->minor) && scan_number(&at, 10, &file->inode) &&
+           sscanf(at, " %4095[^\n]", file->path) == 1;
 }
 
 /* 1: found, 0: not there, -1: cannot be read. */
@@ -55,10 +66,7 @@ static int find_mapped(int pid, struct mapped_file *found)
         return -1;
     while (result == 0 && fgets(line, sizeof line, maps) != NULL) {
         struct mapped_file file = {.path = ""};
-        line[strcspn(line, "\n")] = '\0';
-        if (sscanf(line, "%*x-%*x %*s %*x %x:%x %lu %4095[^\n]", &file.major, &file.minor,
-                   &file.inode, file.path) == 4 &&
-            is_libration(file.path)) {
+        if (parse_mapped(line, &file) && is_libration(file.path)) {
             *found = file;
             result = 1;
         }

@@ -32,12 +32,13 @@ static bool parse_place(char *line, struct address *address)
     return address->module != NULL;
 }
 
-static void print_line(const struct report *report, size_t i, const struct address *named)
+/* `named`: the place that the line names, or NULL. */
+static void print_line(const char *line, const struct address *named)
 {
-    if (!report->has_address[i] || named->n_symbols == 0)
-        fputs(report->lines[i], stderr);
+    if (named == NULL || named->n_symbols == 0)
+        fputs(line, stderr);
     else
-        symbols_print(stderr, "    ", (unsigned)strtoul(report->lines[i] + 5, NULL, 10), named);
+        symbols_print(stderr, "    ", (unsigned)strtoul(line + 5, NULL, 10), named);
 }
 
 static void print_report(struct report *report)
@@ -50,8 +51,8 @@ static void print_report(struct report *report)
     const char *hint = n > 0 ? symbols_find(places, n) : NULL;
     size_t at = 0;
     for (size_t i = 0; i < report->n; i++) {
-        print_line(report, i, places + at);
-        at += places != NULL && report->has_address[i];
+        const bool is_place = places != NULL && report->has_address[i];
+        print_line(report->lines[i], is_place ? &places[at++] : NULL);
         free(report->lines[i]);
     }
     if (hint != NULL)

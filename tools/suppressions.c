@@ -27,14 +27,19 @@ long suppressions_read(struct suppressions *suppressions, const char *path)
         number++;
         if (text[0] == '\0' || text[0] == '#')
             continue;
-        char **more =
-            realloc(suppressions->patterns, (suppressions->n + 1) * sizeof *suppressions->patterns);
-        if (strncmp(text, "leak:", 5) != 0 || text[5] == '\0' || more == NULL) {
+        if (strncmp(text, "leak:", 5) != 0 || text[5] == '\0') {
             wrong = number;
             continue;
         }
-        suppressions->patterns = more;
-        suppressions->patterns[suppressions->n++] = strdup(text + 5);
+        char **more =
+            realloc(suppressions->patterns, (suppressions->n + 1) * sizeof *suppressions->patterns);
+        if (more != NULL)
+            suppressions->patterns = more;
+        char *pattern = more != NULL ? strdup(text + 5) : NULL;
+        if (pattern != NULL)
+            suppressions->patterns[suppressions->n++] = pattern;
+        else
+            wrong = -1;
     }
     free(line);
     fclose(file);

@@ -11,7 +11,7 @@ struct suppressions {
     size_t n;
 };
 
-/* 0, or -1 if the file cannot be read (errno), or the number of the first line that is no suppression. */
+/* 0, or -1 if the file cannot be read or kept (errno), or the number of the first line that is no suppression. */
 long suppressions_read(struct suppressions *suppressions, const char *path);
 
 bool suppressions_match(const struct suppressions *suppressions, const struct address *callers,

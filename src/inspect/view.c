@@ -53,10 +53,12 @@ static bool read_roots(struct view *v)
     ok = ok && read_variable(v, (void *)&account, (const void *)&pages_account, sizeof account) &&
          view_read(v, &v->account, account, sizeof v->account) &&
          read_variable(v, v->slab_records_made, slab_records_made, sizeof v->slab_records_made);
+    if (!ok)
+        return false;
     v->base = w.base != WINDOW_CLOSED ? w.base : 0;
     v->unit_count = w.unit_count;
     v->map = w.map;
-    return ok;
+    return true;
 }
 
 /* Numbers from another process are not trusted: they bound loops here. */

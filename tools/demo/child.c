@@ -2,7 +2,9 @@
 #include "../command.h"
 #include "../lab/process.h"
 #include "../lab/replay.h"
+#include "../scan.h"
 #include "demo.h"
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -94,9 +96,11 @@ uint64_t demo_random(uint64_t *state)
 
 int demo_child_main(const struct demo_scenario *scenario, const char *argument)
 {
-    int own_way;
-    if (sscanf(argument, "%d,%d", &out, &own_way) != 2)
+    unsigned long fd, own_way;
+    if (!scan_number(&argument, 10, &fd) || fd > INT_MAX || !scan_text(&argument, ",") ||
+        !scan_number(&argument, 10, &own_way))
         return command_fail("demo", EXIT_USAGE, "--child is for the command itself");
+    out = (int)fd;
     alarm(most_seconds);
     scenario->run(own_way != 0);
     return EXIT_FINE;

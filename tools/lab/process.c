@@ -1,5 +1,6 @@
 #include "process.h"
 #include "../command.h"
+#include "../scan.h"
 #include "memory.h"
 #include "verify.h"
 #include <dlfcn.h>
@@ -60,8 +61,8 @@ uint64_t process_anonymous_bytes(void)
     if (fd >= 0)
         close(fd);
     text[length > 0 ? length : 0] = '\0';
-    const char *line = strstr(text, "\nAnonymous:");
-    if (line == NULL || sscanf(line + 11, "%lu", &kilobytes) != 1)
+    const char *at = strstr(text, "\nAnonymous:");
+    if (at == NULL || !scan_text(&at, "\nAnonymous:") || !scan_number(&at, 10, &kilobytes))
         return 0;
     return (uint64_t)kilobytes * 1024;
 }
@@ -121,7 +122,7 @@ static int change(struct child *child, const struct trace_op *op)
         return child->verifies ? verifier_enter(&child->verifier, held, 1, op) : 0;
     }
     child->payload -= old.size;
-    held->payload = NULL;
+    held->payload = payload;
     if (payload == NULL)
         return 0;
     const uint64_t kept = old.size < op->size ? old.size : op->size;
@@ -149,11 +150,11 @@ static int do_operation(struct child *child, const struct trace_op *op)
     }
     if (op->kind == TRACE_REALLOC && held->payload != NULL)
         return change(child, op);
-    char *payload = allocate(op);
-    if (payload != NULL && op->kind == TRACE_CALLOC && child->verifies &&
-        verifier_zero(&child->verifier, payload, op->size, op) != 0)
+    held->payload = allocate(op);
+    if (held->payload != NULL && op->kind == TRACE_CALLOC && child->verifies &&
+        verifier_zero(&child->verifier, held->payload, op->size, op) != 0)
         return -1;
-    return keep(child, op, payload);
+    return keep(child, op, held->payload);
 }
 
 static void note_sizes(struct child *child, size_t index, bool samples)
@@ -233,14 +234,16 @@ static void name_provider(struct shared *shared)
 
 int process_main(const char *argument)
 {
-    char mode;
-    int fd;
-    double seconds;
+    const char mode = argument[0];
+    const char *at = argument + (mode != '\0');
+    unsigned long fd, milliseconds;
     struct shared head;
-    if (sscanf(argument, "%c,%d,%lf", &mode, &fd, &seconds) != 3 ||
-        pread(fd, &head, sizeof head, 0) != (ssize_t)sizeof head)
+    if (!scan_text(&at, ",") || !scan_number(&at, 10, &fd) || fd > INT_MAX ||
+        !scan_text(&at, ",") || !scan_number(&at, 10, &milliseconds) ||
+        pread((int)fd, &head, sizeof head, 0) != (ssize_t)sizeof head)
         return command_fail("sim", EXIT_USAGE, "--replay-process is for the command itself");
-    struct shared *shared = mmap(NULL, head.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    struct shared *shared = mmap(NULL, head.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, (int)fd, 0);
+    const double seconds = 1e-3 * (double)milliseconds;
     if (shared == MAP_FAILED)
         return command_fail("sim", EXIT_USAGE, "cannot map the trace: %s", strerror(errno));
     struct child child = {.shared = shared,
@@ -283,7 +286,7 @@ static int run_child(char mode, int fd, double seconds, const char *library)
 {
     char argument[80];
     char option[] = "--replay-process", program[] = "ration", command[] = "sim";
-    snprintf(argument, sizeof argument, "%c,%d,%.3f", mode, fd, seconds);
+    snprintf(argument, sizeof argument, "%c,%d,%.0f", mode, fd, 1e3 * seconds);
     char *const arguments[] = {program, command, option, argument, NULL};
     fflush(NULL);
     const pid_t pid = fork();
