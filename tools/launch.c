@@ -16,7 +16,7 @@ static void set_joined(const char *variable, const char *first, char between, co
     char *text = malloc(room);
     if (text == NULL)
         return;
-    const char joint[] = {first[0] != '\0' && second[0] != '\0' ? between : '\0', '\0'};
+    const char joint[] = {(char)(first[0] != '\0' && second[0] != '\0' ? between : '\0'), '\0'};
     snprintf(text, room, "%s%s%s", first, joint, second);
     setenv(variable, text, 1);
     free(text);

@@ -118,7 +118,6 @@ static bool make_map_reach(size_t units)
 {
     if (units <= FIRST_UNITS && window.map == first_map)
         return true;
-    // NOLINTNEXTLINE(bugprone-sizeof-expression): the map holds pointers
     if (!area_reach(&map_area, units * sizeof *window.map))
         return false;
     if (window.map == first_map)

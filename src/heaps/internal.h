@@ -45,16 +45,21 @@ static inline void stats_count_dead(struct ration_heap_stats *stats, size_t usab
     stats->live_usable_bytes -= usable;
 }
 
+#define STATS_FIGURE(type, member, figure)                                                         \
+    {                                                                                              \
+        offsetof(type, member) + offsetof(struct ration_heap_stats, figure), 0, 0                  \
+    }
+
 /* Where tools find the figures of a kind that keeps them in a struct ration_heap_stats (registry.h).
  */
-#define FIGURES_OF_STATS(type, stats)                                                              \
+#define FIGURES_OF_STATS(type, member)                                                             \
     {                                                                                              \
-        [RATION_FIGURE_HEAP_BYTES] = {offsetof(type, stats.heap_bytes), 0, 0},                     \
-        [RATION_FIGURE_LIVE_BYTES] = {offsetof(type, stats.live_usable_bytes), 0, 0},              \
-        [RATION_FIGURE_LIVE_BLOCKS] = {offsetof(type, stats.live_blocks), 0, 0},                   \
-        [RATION_FIGURE_ALLOCS] = {offsetof(type, stats.n_allocs), 0, 0},                           \
-        [RATION_FIGURE_FREES] = {offsetof(type, stats.n_frees), 0, 0},                             \
-        [RATION_FIGURE_FAILURES] = {offsetof(type, stats.n_failures), 0, 0},                       \
+        [RATION_FIGURE_HEAP_BYTES] = STATS_FIGURE(type, member, heap_bytes),                       \
+        [RATION_FIGURE_LIVE_BYTES] = STATS_FIGURE(type, member, live_usable_bytes),                \
+        [RATION_FIGURE_LIVE_BLOCKS] = STATS_FIGURE(type, member, live_blocks),                     \
+        [RATION_FIGURE_ALLOCS] = STATS_FIGURE(type, member, n_allocs),                             \
+        [RATION_FIGURE_FREES] = STATS_FIGURE(type, member, n_frees),                               \
+        [RATION_FIGURE_FAILURES] = STATS_FIGURE(type, member, n_failures),                         \
     }
 
 static inline int finding_set(struct ration_finding *finding, unsigned invariant, uintptr_t address,

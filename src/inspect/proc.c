@@ -177,7 +177,7 @@ bool proc_other_resident(int pagemap_fd, uintptr_t start, size_t pages, unsigned
                          unsigned char *present)
 {
     enum { ENTRIES = 64 };
-    uint64_t entries[ENTRIES];
+    uint64_t entries[ENTRIES] = {0};
     for (size_t i = 0; i < pages; i += ENTRIES) {
         size_t n = pages - i < ENTRIES ? pages - i : ENTRIES;
         if (!pagemap_read(pagemap_fd, (start >> shift) + i, n, entries))

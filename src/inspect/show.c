@@ -59,7 +59,7 @@ static void show_bytes(struct show *s, uintptr_t start)
         writer_add(&s->w, "   ");
         for (size_t i = 0; i < DUMP_ROW; i++) {
             unsigned char byte = bytes[row + i];
-            chars[i] = byte >= ' ' && byte <= '~' ? (char)byte : '.';
+            chars[i] = (char)(byte >= ' ' && byte <= '~' ? byte : '.');
             writer_add(&s->w, " ");
             writer_add_byte(&s->w, byte);
         }

@@ -217,7 +217,7 @@ static enum os_huge linux_huge_pages(void)
 
 static int64_t resident_in(int pagemap, const struct os_range *r)
 {
-    uint64_t words[LOOK_PAGES_MAX];
+    uint64_t words[LOOK_PAGES_MAX] = {0};
     size_t page = linux_page_bytes();
     size_t pages = r->bytes / page < LOOK_PAGES_MAX ? r->bytes / page : LOOK_PAGES_MAX;
     if (!pagemap_read(pagemap, (uintptr_t)r->start / page, pages, words))
@@ -255,7 +255,7 @@ static size_t linux_address_space_limit(void)
 /* Not of the calling thread, which may be bound to one. */
 static unsigned linux_cpu_count(void)
 {
-    uint64_t mask[64];
+    uint64_t mask[64] = {0};
     long first_thread = syscall6(SYS_getpid, 0, 0, 0, 0, 0, 0);
     long bytes = syscall6(SYS_sched_getaffinity, first_thread, sizeof mask, (long)mask, 0, 0, 0);
     unsigned n = 0;

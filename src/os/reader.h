@@ -12,8 +12,7 @@ struct reader {
 
 static inline void reader_begin(struct reader *r, int fd)
 {
-    r->fd = fd;
-    r->at = r->end = 0;
+    *r = (struct reader){.fd = fd};
 }
 
 /* The next character, or -1 at the end. */

@@ -41,7 +41,6 @@ struct spot {
 
 bool blocks_begin(void)
 {
-    // NOLINTNEXTLINE(bugprone-sizeof-expression): a table of pointers
     size_t bytes = (window.unit_limit / LEAF_UNITS + 1) * sizeof *leaves;
     if (leaves == NULL && window_is_open())
         leaves = records_take(bytes);

@@ -66,7 +66,8 @@ enum misuse report_kind(const struct text *t)
 {
     enum { BEHIND_PREFIX = sizeof "ration: " - 1 };
     enum misuse kind = MISUSE_CORRUPT_HEAP;
-    while (kind > 0 && memcmp(t->chars + BEHIND_PREFIX, kind_words[kind], strlen(kind_words[kind])))
+    while (kind > 0 &&
+           memcmp(t->chars + BEHIND_PREFIX, kind_words[kind], strlen(kind_words[kind])) != 0)
         kind--;
     return kind;
 }

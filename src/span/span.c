@@ -452,7 +452,6 @@ static struct os_range range_of(const struct run *r)
 static void purge_held(const struct run *held, size_t n, enum run_kind *now_is)
 {
     struct os_range ranges[PURGE_BATCH];
-    size_t index[PURGE_BATCH];
     size_t count = 0;
     for (size_t i = 0; i < n; i++) {
         struct os_range r = range_of(&held[i]);
@@ -462,13 +461,16 @@ static void purge_held(const struct run *held, size_t n, enum run_kind *now_is)
             pages_unmap(PAGES_UNMAP, r.start, r.bytes)) {
             now_is[i] = RUN_VOID;
         } else {
-            ranges[count] = r;
-            index[count++] = i;
+            ranges[count++] = r;
         }
     }
     size_t done = pages_purge(PAGES_CLEAN, ranges, count);
-    for (size_t i = 0; i < done; i++)
-        now_is[index[i]] = RUN_CLEAN;
+    for (size_t i = 0; i < n && done > 0; i++) {
+        if (now_is[i] == RUN_DIRTY) {
+            now_is[i] = RUN_CLEAN;
+            done--;
+        }
+    }
 }
 
 COLD size_t span_purge(uint64_t now_ms, uint64_t age_ms, size_t enough_pages, size_t max_pages)

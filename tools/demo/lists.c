@@ -56,7 +56,7 @@ static void run_two_megs(bool own_way)
     }
     for (int i = 0; i < n_pieces; i++)
         free(pieces[i]);
-    const size_t wanted = 1024 * 1024;
+    const size_t wanted = (size_t)1024 * 1024;
     char *block = malloc(wanted);
     if (block != NULL)
         memset(block, 1, wanted);
@@ -68,7 +68,7 @@ static void run_two_megs(bool own_way)
 
 static void add_two_megs(struct demo_table *table)
 {
-    const struct lab_choices fixed = {.heap_bytes = n_pieces * (piece_bytes + 128)};
+    const struct lab_choices fixed = {.heap_bytes = n_pieces * (size_t)(piece_bytes + 128)};
     add_strategy(table, "first-fit", "two-megs", &fixed);
     add_strategy(table, "best-fit", "two-megs", &fixed);
     add_strategy(table, "tlsf", "two-megs", &fixed);

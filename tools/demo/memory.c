@@ -36,7 +36,7 @@ const struct demo_scenario demo_wholesale = {
 
 /* ---- swiss --------------------------------------------------------------------------------- */
 
-enum { n_cheese = 100000, cheese_bytes = 1000 };
+enum { n_cheese = 100000, n_left = n_cheese / 10, cheese_bytes = 1000 };
 
 static void run_swiss(bool own_way)
 {
@@ -54,10 +54,10 @@ static void run_swiss(bool own_way)
         blocks[k] = block;
     }
     const double started = lab_now();
-    for (int i = n_cheese / 10; i < n_cheese; i++)
+    for (int i = n_left; i < n_cheese; i++)
         free(blocks[i]);
     const double freed = lab_now();
-    demo_figure("payload still live", "B", n_cheese / 10 * cheese_bytes);
+    demo_figure("payload still live", "B", n_left * cheese_bytes);
     demo_figure("time of a free", "ns", 1e9 * (freed - started) / (0.9 * n_cheese));
     demo_figure("resident at once", "B", demo_resident() - before);
     demo_idle(2);

@@ -277,7 +277,7 @@ static void fill_merry_go_round(struct trace *trace, uint64_t *random)
     for (uint32_t i = 0; i < n_takes; i++) {
         if (i >= n_seats)
             give(trace, i % n_seats);
-        take(trace, i % n_seats, 8 * (1 + i % 128));
+        take(trace, i % n_seats, UINT64_C(8) * (1 + i % 128));
     }
     for (uint32_t i = 0; i < n_seats; i++)
         give(trace, i);
@@ -343,7 +343,7 @@ static void fill_two_megs(struct trace *trace, uint64_t *random)
     }
     for (uint32_t i = 0; i < n_pieces; i++)
         give(trace, 2 * i);
-    take(trace, 2 * n_pieces, 1024 * 1024);
+    take(trace, 2 * n_pieces, UINT64_C(1024) * 1024);
 }
 
 /* One size is freed completely, then only the size below it is wanted. */
@@ -394,7 +394,7 @@ static void fill_range5(struct trace *trace, uint64_t *random)
 static void fill_buddy32(struct trace *trace, uint64_t *random)
 {
     (void)random;
-    enum { unit = 16 };
+    const uint64_t unit = 16;
     take(trace, 0, 4 * unit);
     take(trace, 1, 8 * unit);
     take(trace, 2, 16 * unit);

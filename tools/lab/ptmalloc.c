@@ -514,7 +514,7 @@ static int pt_open(struct lab_heap *lab, const struct lab_choices *choices,
     struct ptmalloc *pt = engine_open(lab, sizeof *pt, &ops, 16, observe, context);
     for (unsigned i = 0; i < n_bins; i++)
         pt->bins[i].next = pt->bins[i].previous = &pt->bins[i];
-    pt->map_threshold = pt->trim_threshold = 128 * 1024;
+    pt->map_threshold = pt->trim_threshold = (size_t)128 * 1024;
     return 0;
 }
 

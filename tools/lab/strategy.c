@@ -161,8 +161,8 @@ static int open_tlsf(struct lab_heap *lab, const struct lab_choices *choices,
 /* ---- table -------------------------------------------------------------------------------- */
 
 #define FIT_STRATEGY(identifier, label, text)                                                      \
-    static const struct lab_strategy identifier = {.name = label,                                  \
-                                                   .what = text,                                   \
+    static const struct lab_strategy identifier = {.name = (label),                                \
+                                                   .what = (text),                                 \
                                                    .in_all = true,                                 \
                                                    .header_bytes = 8,                              \
                                                    .least_block = 16,                              \

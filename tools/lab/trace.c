@@ -199,16 +199,18 @@ static int read_header(struct reader *reader)
     return 0;
 }
 
-static int read_id(struct reader *reader, uint64_t *id)
+/* False after a complaint. */
+static bool read_id(struct reader *reader, uint64_t *id)
 {
-    char expected[80];
+    char expected[80] = "no operation on an id: the header announces 0 ids";
     if (reader->fields.count >= 2 && parse_number(reader, 1, id) && *id < reader->trace->n_ids)
-        return 0;
-    if (reader->trace->n_ids == 0)
-        return complain(reader, "no operation on an id: the header announces 0 ids");
-    snprintf(expected, sizeof expected, "an id from 0 to %zu (the header's number of ids less 1)",
-             reader->trace->n_ids - 1);
-    return complain(reader, expected);
+        return true;
+    if (reader->trace->n_ids > 0)
+        snprintf(expected, sizeof expected,
+                 "an id from 0 to %zu (the header's number of ids less 1)",
+                 reader->trace->n_ids - 1);
+    complain(reader, expected);
+    return false;
 }
 
 static void add_op(struct reader *reader, enum trace_kind kind, uint64_t id, uint64_t size)
@@ -228,9 +230,8 @@ static int read_free(struct reader *reader)
         add_op(reader, TRACE_FREE_NULL, 0, 0);
         return 0;
     }
-    const int status = read_id(reader, &id);
-    if (status != 0)
-        return status;
+    if (!read_id(reader, &id))
+        return damaged;
     if (reader->fields.count > 2)
         return complain(reader, "`f ID` and nothing after it");
     if (!reader->is_live[id])
@@ -244,9 +245,8 @@ static int read_free(struct reader *reader)
 static int read_malloc(struct reader *reader)
 {
     uint64_t id, size = reader->previous_size;
-    const int status = read_id(reader, &id);
-    if (status != 0)
-        return status;
+    if (!read_id(reader, &id))
+        return damaged;
     if (reader->fields.count > 3)
         return complain(reader, "`a ID SIZE` and nothing after it");
     if (reader->fields.count == 2)
@@ -265,9 +265,8 @@ static int read_malloc(struct reader *reader)
 static int read_realloc(struct reader *reader)
 {
     uint64_t id, size;
-    const int status = read_id(reader, &id);
-    if (status != 0)
-        return status;
+    if (!read_id(reader, &id))
+        return damaged;
     if (reader->fields.count != 3 || !parse_size(reader, 2, &size))
         return complain(reader, "`r ID SIZE` with a size in bytes from 0 to 140737488355328");
     reader->is_live[id] = true;
@@ -279,9 +278,8 @@ static int read_realloc(struct reader *reader)
 static int read_calloc(struct reader *reader)
 {
     uint64_t id, count, size;
-    const int status = read_id(reader, &id);
-    if (status != 0)
-        return status;
+    if (!read_id(reader, &id))
+        return damaged;
     if (reader->fields.count != 4 || !parse_number(reader, 2, &count) ||
         !parse_number(reader, 3, &size) || __builtin_mul_overflow(count, size, &size) ||
         size > MAX_SIZE)
@@ -296,9 +294,8 @@ static int read_calloc(struct reader *reader)
 static int read_aligned(struct reader *reader)
 {
     uint64_t id, size, alignment;
-    const int status = read_id(reader, &id);
-    if (status != 0)
-        return status;
+    if (!read_id(reader, &id))
+        return damaged;
     if (reader->fields.count != 4 || !parse_size(reader, 2, &size) ||
         !parse_number(reader, 3, &alignment) || alignment == 0 ||
         (alignment & (alignment - 1)) != 0 || alignment > (1U << 30))
