@@ -37,7 +37,7 @@ struct bin {
     union {
         struct {
             struct slab *slab; /* the lease; null: none */
-            uint64_t window;   /* as many low bits as the class takes slots at once */
+            uint64_t window;   /* as many low bits as a mask's slots lie apart at most */
             uint64_t offered;  /* of the next group: the slots that were offered before */
         };
         void *kept[KEPT_MAX]; /* of a wide class: the last one was freed last */

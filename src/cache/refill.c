@@ -6,13 +6,15 @@
  * page. When there are none, the slab goes back to its shelf and another is leased.
  *
  * A mask takes a batch: many small slots, few large ones, so that a program which frees what it
- * just got keeps a small footprint in the processor's caches and in memory. */
+ * just got keeps a small footprint in the processor's caches and in memory. Where a batch's places
+ * hold fewer than eight free slots, it takes all of the group. */
 #include "cache/cache.h"
 #include "slab/shelf.h"
 #include "span/span.h"
 
 enum {
-    WARM_SHARE = 4, /* the same group is taken again if it has a quarter of a batch */
+    WARM_SHARE = 4, /* the same group is taken again if it has a quarter of a batch, */
+    FEW_SLOTS = 8,  /* and no fewer than these */
     REWIND_SHARE =
         6, /* start again once this share of what was offered was freed since the start */
     FRESH_SLOTS = 12, /* taken at once though they lie on several fresh pages */
@@ -76,11 +78,27 @@ static void set_course(struct bin *bin, bool is_warm)
                                                 : whole);
 }
 
+/* Fewer slots are not worth a mask while there are others. */
+static unsigned class_enough(unsigned c)
+{
+    unsigned batch = class_batch(c);
+    return batch <= FEW_SLOTS ? batch : (unsigned)max_size(batch / WARM_SHARE, FEW_SLOTS);
+}
+
+/* A batch's places, or where free slots are sparse the whole group: each mask costs the same. */
+static uint64_t choose_places(const struct slab *s, uint64_t mask)
+{
+    unsigned batch = class_batch(s->class_index);
+    uint64_t places = ~(uint64_t)0 >> (GROUP_SLOTS - batch);
+    uint64_t near = mask & (places << lowest_bit_wide(mask));
+    bool is_dense = batch == GROUP_SLOTS || count_bits(near) >= class_enough(s->class_index);
+    return is_dense ? places : ~(uint64_t)0;
+}
+
 static bool offer_mask(struct bin *bin, unsigned group, uint64_t mask, bool is_warm)
 {
-    uint64_t near = mask & (bin->window << lowest_bit(mask));
-    if (has_four_bits(near))
-        mask = near;
+    bin->window = choose_places(bin->slab, mask);
+    mask &= bin->window << lowest_bit_wide(mask);
     bool is_zero = slab_offer(bin->slab, group * GROUP_SLOTS, mask);
     bin_set_mask(bin, group, mask, is_zero);
     set_course(bin, is_warm);
@@ -114,7 +132,7 @@ static uint64_t find_fresh(const struct slab *s, unsigned *group)
 static uint64_t find_warm(const struct slab *s, unsigned group)
 {
     uint64_t mask = scan_group(s, group) & offered_bits(s, group);
-    return count_bits(mask) >= class_batch(s->class_index) / WARM_SHARE ? mask : 0;
+    return count_bits(mask) >= class_enough(s->class_index) ? mask : 0;
 }
 
 static bool take_next_mask(struct bin *bin)
@@ -155,9 +173,7 @@ static bool lease_another(struct bin *bin, unsigned c, uint8_t own, bool is_exac
     bin->slab = shelf_lease(c, own, is_exact);
     if (bin->slab == NULL)
         return false;
-    unsigned k = bin->slab->class_index;
-    bin->size = size_classes[k].size;
-    bin->window = ~(uint64_t)0 >> (GROUP_SLOTS - class_batch(k));
+    bin->size = size_classes[bin->slab->class_index].size;
     return true;
 }
 

@@ -155,6 +155,73 @@ static void test_rewind(void **state)
     require_in_child(rewind_to_frees, NULL);
 }
 
+static unsigned free_in_group(const struct bin *bin)
+{
+    return count_zero_bytes(bin->slab->states + (size_t)bin->group * GROUP_SLOTS, GROUP_SLOTS);
+}
+
+/* Of a slab all of whose slots were handed out, each stride-th is freed: the slots in the mask that comes next. */
+static unsigned mask_after_frees(unsigned c, unsigned stride)
+{
+    struct bin *bin = &cache->bins[c];
+    unsigned slots = size_classes[c].slots;
+    for (unsigned i = 0; i < slots; i++)
+        live[i] = take(c);
+    REQUIRE(bin->mask == 0);
+    for (unsigned i = 0; i < slots; i += stride)
+        give(live[i]);
+    REQUIRE(refill(c));
+    unsigned n = count_bits(bin->mask);
+    REQUIRE(n <= free_in_group(bin));
+    return n;
+}
+
+/* A batch where slots lie close, all of the group where they are sparse: a mask of few costs as much. */
+static void look_at_density(void *arg)
+{
+    (void)arg;
+    for (unsigned c = 0; c < WIDE_FIRST; c++) {
+        open_heap();
+        unsigned n = mask_after_frees(c, 1);
+        REQUIRE(n == class_batch(c) || n == free_in_group(&cache->bins[c]));
+        open_heap();
+        n = mask_after_frees(c, 4);
+        REQUIRE(n == free_in_group(&cache->bins[c]));
+    }
+}
+
+static void test_density(void **state)
+{
+    (void)state;
+    require_in_child(look_at_density, NULL);
+}
+
+/* Slots freed behind a mask are no reason to stay while they are fewer than a batch and than eight. */
+static void look_at_few_warm(void *arg)
+{
+    (void)arg;
+    unsigned c = class_of(600);
+    open_heap();
+    mask_after_frees(c, 2);
+    struct bin *bin = &cache->bins[c];
+    unsigned group = bin->group;
+    while (bin->mask != 0)
+        take(c);
+    REQUIRE(free_in_group(bin) < 8);
+    unsigned char *first = (unsigned char *)bin->base;
+    for (unsigned i = 0; free_in_group(bin) < 7; i++) {
+        if (bin->states[i] == SLOT_LIVE)
+            give(first + (size_t)i * bin->size);
+    }
+    REQUIRE(cache_refill_slow(cache, c) && bin->group != group);
+}
+
+static void test_few_warm(void **state)
+{
+    (void)state;
+    require_in_child(look_at_few_warm, NULL);
+}
+
 static void look(struct slab *s, void *arg)
 {
     *(size_t *)arg += s->slots - slab_count_free(s);
@@ -276,6 +343,7 @@ int main(void)
         cmocka_unit_test(test_once),          cmocka_unit_test(test_fresh_masks),
         cmocka_unit_test(test_rewind),        cmocka_unit_test(test_random_life),
         cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_stand_ins),
+        cmocka_unit_test(test_density),       cmocka_unit_test(test_few_warm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
