@@ -129,6 +129,16 @@ static void test_fresh_masks(void **state)
     require_in_child(look_at_fresh_masks, NULL);
 }
 
+/* All slots of a slab into live, so that its mask is empty. Returns their count. */
+static unsigned take_slab(unsigned c)
+{
+    unsigned slots = size_classes[c].slots;
+    for (unsigned i = 0; i < slots; i++)
+        live[i] = take(c);
+    REQUIRE(cache->bins[c].mask == 0);
+    return slots;
+}
+
 /* A slab keeps what it can offer: with all but a few of a leased slab's slots freed again, the same
  * slab serves on. */
 static void rewind_to_frees(void *arg)
@@ -136,12 +146,8 @@ static void rewind_to_frees(void *arg)
     (void)arg;
     open_heap();
     for (unsigned c = 0; c < WIDE_FIRST; c += 3) {
-        unsigned slots = size_classes[c].slots;
-        for (unsigned i = 0; i < slots; i++)
-            live[i] = take(c);
+        unsigned slots = take_slab(c);
         const struct slab *s = cache->bins[c].slab;
-        while (cache->bins[c].mask != 0)
-            take(c);
         for (unsigned i = 0; i < slots; i++)
             give(live[i]);
         for (unsigned i = 0; i < slots; i++)
@@ -164,10 +170,7 @@ static unsigned free_in_group(const struct bin *bin)
 static unsigned mask_after_frees(unsigned c, unsigned stride)
 {
     struct bin *bin = &cache->bins[c];
-    unsigned slots = size_classes[c].slots;
-    for (unsigned i = 0; i < slots; i++)
-        live[i] = take(c);
-    REQUIRE(bin->mask == 0);
+    unsigned slots = take_slab(c);
     for (unsigned i = 0; i < slots; i += stride)
         give(live[i]);
     REQUIRE(refill(c));
@@ -183,7 +186,7 @@ static void look_at_density(void *arg)
     for (unsigned c = 0; c < WIDE_FIRST; c++) {
         open_heap();
         unsigned n = mask_after_frees(c, 1);
-        REQUIRE(n == class_batch(c) || n == free_in_group(&cache->bins[c]));
+        REQUIRE(n == min_size(class_batch(c), free_in_group(&cache->bins[c])));
         open_heap();
         n = mask_after_frees(c, 4);
         REQUIRE(n == free_in_group(&cache->bins[c]));
