@@ -46,35 +46,65 @@ static void fill_block(struct block *block)
     bytes[block->size - 1] = (unsigned char)block->tag;
 }
 
-struct block *block_new(struct tally *tally, size_t size, uint64_t tag)
+static struct block *block_begin(struct tally *tally, void *memory, size_t size, uint64_t tag)
 {
-    struct block *block = malloc(size);
+    struct block *block = memory;
 
     if (!block) {
         die("malloc returned null");
     }
     block->tag = tag;
     block->size = size;
-    fill_block(block);
     tally->operations++;
     tally->born += tag;
     tally->live_bytes += (int64_t)size;
     return block;
 }
 
-void block_drop(struct tally *tally, struct block *block)
+struct block *block_new_bare(struct tally *tally, size_t size, uint64_t tag)
+{
+    return block_begin(tally, malloc(size), size, tag);
+}
+
+struct block *block_new_zeroed(struct tally *tally, size_t size, uint64_t tag)
+{
+    struct block *block = block_begin(tally, calloc(1, size), size, tag);
+    const unsigned char *bytes = (const unsigned char *)block;
+
+    if (size > sizeof *block && bytes[size - 1] != 0) {
+        die("calloc returned memory that is not zero");
+    }
+    return block;
+}
+
+struct block *block_new(struct tally *tally, size_t size, uint64_t tag)
+{
+    struct block *block = block_new_bare(tally, size, tag);
+
+    fill_block(block);
+    return block;
+}
+
+void block_drop_bare(struct tally *tally, struct block *block)
 {
     if (!block) {
         return;
-    }
-    const unsigned char *bytes = (const unsigned char *)block;
-    if (block->size > sizeof *block && bytes[block->size - 1] != (unsigned char)block->tag) {
-        die("a block's last byte is not what was written there");
     }
     tally->operations++;
     tally->died += block->tag;
     tally->live_bytes -= (int64_t)block->size;
     free(block);
+}
+
+void block_drop(struct tally *tally, struct block *block)
+{
+    const unsigned char *bytes = (const unsigned char *)block;
+
+    if (block && block->size > sizeof *block &&
+        bytes[block->size - 1] != (unsigned char)block->tag) {
+        die("a block's last byte is not what was written there");
+    }
+    block_drop_bare(tally, block);
 }
 
 uint64_t resident_kib(void)

@@ -63,6 +63,11 @@ enum { BLOCK_LEAST_BYTES = sizeof(struct block) };
 struct block *block_new(struct tally *tally, size_t size, uint64_t tag);
 /* block: from block_new() of any thread, or null. */
 void block_drop(struct tally *tally, struct block *block);
+/* The same, but nothing behind the head is written or read: a large part of the time is then the allocator's. */
+struct block *block_new_bare(struct tally *tally, size_t size, uint64_t tag);
+void block_drop_bare(struct tally *tally, struct block *block);
+/* A block from block_new_bare() whose memory is zero behind the head, as calloc promises. */
+struct block *block_new_zeroed(struct tally *tally, size_t size, uint64_t tag);
 
 /* What a workload hands back to main. */
 struct outcome {

@@ -1,17 +1,21 @@
 /* Server threads that hand objects on: a thread works on its line's table of blocks for a while,
  * then starts a successor, gives it the table and exits. Blocks are thus freed by threads that did
- * not allocate them, whose makers are gone. The pattern is that of Larson and Krishnan (1998). */
+ * not allocate them, whose makers are gone. The pattern is that of Larson and Krishnan (1998); as in their program, the row larson
+ * has fewer lines and writes to the head of a block only. */
 #include "workloads.h"
 
 #include <semaphore.h>
 
-enum { LINES = 4, SLOTS = 5000, REPLACEMENTS = 25000, GENERATIONS = 60, IDLE_MS = 2000 };
+enum { LINES = 4, SLOTS = 5000, IDLE_MS = 2000 };
 
 struct line {
     struct block *slots[SLOTS];
     struct tally tally;
     struct random random;
     unsigned generations_left;
+    unsigned replacements; /* in each generation */
+    struct block *(*make)(struct tally *tally, size_t size, uint64_t tag);
+    void (*drop)(struct tally *tally, struct block *block);
 };
 
 static struct line lines[LINES];
@@ -22,15 +26,15 @@ static void replace_one(struct line *line)
     uint64_t drawn = random_next(&line->random);
     struct block **slot = &line->slots[pick_below(drawn, SLOTS)];
 
-    block_drop(&line->tally, *slot);
-    *slot = block_new(&line->tally, pick_size(drawn, 16, 1000), drawn);
+    line->drop(&line->tally, *slot);
+    *slot = line->make(&line->tally, pick_size(drawn, 16, 1000), drawn);
 }
 
 static void *serve(void *arg)
 {
     struct line *line = arg;
 
-    for (unsigned i = 0; i < REPLACEMENTS; i++) {
+    for (unsigned i = 0; i < line->replacements; i++) {
         replace_one(line);
     }
     if (--line->generations_left > 0) {
@@ -41,31 +45,58 @@ static void *serve(void *arg)
     return NULL;
 }
 
-struct outcome server_run(double scale)
+static void line_begin(struct line *line, const struct line *like, unsigned seed)
+{
+    *line = *like;
+    line->random.state = seed;
+    for (unsigned s = 0; s < SLOTS; s++) {
+        uint64_t drawn = random_next(&line->random);
+        line->slots[s] = line->make(&line->tally, pick_size(drawn, 16, 1000), drawn);
+    }
+}
+
+static void line_end(struct line *line, struct tally *sum)
+{
+    for (unsigned s = 0; s < SLOTS; s++) {
+        line->drop(&line->tally, line->slots[s]);
+    }
+    tally_add(sum, &line->tally);
+}
+
+static struct outcome serve_in_lines(unsigned n_lines, const struct line *like)
 {
     struct outcome outcome = {0};
 
     sem_init(&line_ended, 0, 0);
-    for (unsigned i = 0; i < LINES; i++) {
-        lines[i].random.state = 100 + i;
-        lines[i].generations_left = scaled(GENERATIONS, scale);
-        for (unsigned s = 0; s < SLOTS; s++) {
-            uint64_t drawn = random_next(&lines[i].random);
-            lines[i].slots[s] = block_new(&lines[i].tally, pick_size(drawn, 16, 1000), drawn);
-        }
+    for (unsigned i = 0; i < n_lines; i++) {
+        line_begin(&lines[i], like, 100 + i);
     }
-    for (unsigned i = 0; i < LINES; i++) {
+    for (unsigned i = 0; i < n_lines; i++) {
         thread_detach(serve, &lines[i]);
     }
-    for (unsigned i = 0; i < LINES; i++) {
+    for (unsigned i = 0; i < n_lines; i++) {
         sem_wait(&line_ended);
     }
-    for (unsigned i = 0; i < LINES; i++) {
-        for (unsigned s = 0; s < SLOTS; s++) {
-            block_drop(&lines[i].tally, lines[i].slots[s]);
-        }
-        tally_add(&outcome.tally, &lines[i].tally);
+    for (unsigned i = 0; i < n_lines; i++) {
+        line_end(&lines[i], &outcome.tally);
     }
     outcome_settle(&outcome, IDLE_MS);
     return outcome;
+}
+
+struct outcome server_run(double scale)
+{
+    static struct line like = {.make = block_new, .drop = block_drop, .replacements = 25000};
+
+    like.generations_left = scaled(60, scale);
+    return serve_in_lines(LINES, &like);
+}
+
+struct outcome larson_run(double scale)
+{
+    static struct line like = {
+        .make = block_new_bare, .drop = block_drop_bare, .replacements = 500000};
+
+    like.generations_left = scaled(40, scale);
+    return serve_in_lines(2, &like);
 }
