@@ -24,18 +24,22 @@
 #include "os/lock.h"
 #include "slab/slab.h"
 
-enum { KEPT_MAX = 3 };
+enum {
+    KEPT_MAX = 5,
+    KEPT_OF_OTHERS =
+        2, /* a slot of a slab that was made for another thread is kept beside fewer than so many */
+};
 
 struct bin {
     uint64_t
         mask; /* bit i: slot i of the group was free when the mask was taken, and was not handed out since */
-    uint8_t *states;  /* of the group's slots */
-    uintptr_t base;   /* address of the group's first slot */
     uint32_t size;    /* of a slot, in bytes */
     uint32_t is_zero; /* every slot in the mask is zero memory */
 
     union {
         struct {
+            uint8_t *states;   /* of the group's slots */
+            uintptr_t base;    /* address of the group's first slot */
             struct slab *slab; /* the lease; null: none */
             uint64_t window;   /* as many low bits as a mask's slots lie apart at most */
             uint64_t offered;  /* of the next group: the slots that were offered before */
@@ -134,12 +138,13 @@ void *keep_take_from_shelf(struct cache *cache, unsigned c, bool is_exact);
 /* The rest of keep_put. */
 size_t keep_put_slow(struct cache *cache, struct slab *s, void *p);
 
-/* The thread keeps p, a slot of s that the caller has made KEPT. For that the one kept longest may go to its shelf, or this
- * one if `cache` is one of the three above. Returns what shelf_give_slot does, or 0. */
+/* The thread keeps p, a slot of s that the caller has made KEPT. For that the one kept longest may go to its shelf; or this
+ * one, if s was made for another thread or `cache` is one of the three above. Returns what shelf_give_slot does, or 0. */
 static inline size_t keep_put(struct cache *cache, struct slab *s, void *p)
 {
     struct bin *bin = &cache->bins[s->class_index];
-    if (UNLIKELY(!cache->is_owned || bin->n_kept == KEPT_MAX))
+    unsigned most = s->made_for == cache_shelf(cache) ? KEPT_MAX : KEPT_OF_OTHERS;
+    if (UNLIKELY(!cache->is_owned || bin->n_kept >= most))
         return keep_put_slow(cache, s, p);
     bin->kept[bin->n_kept++] = p;
     return 0;

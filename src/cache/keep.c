@@ -1,5 +1,6 @@
 /* Wide slots: a thread keeps the few that it freed last, and hands these out again first, while their lines are in its
- * processor's caches. All others lie on the shelf, where every thread finds them.
+ * processor's caches. All others lie on the shelf, where every thread finds them. Of a slab that was made for another thread it keeps
+ * but a few: that thread filled such a block, its processor has most of the lines, and it looks into its own slabs first.
  *
  * A kept slot is KEPT, so that nobody else hands it out, its page is not purged, and to free it again is a double free.
  *
@@ -29,7 +30,7 @@ static size_t give(struct slab *s, uintptr_t p)
 
 size_t keep_put_slow(struct cache *cache, struct slab *s, void *p)
 {
-    if (UNLIKELY(!cache->is_owned))
+    if (!cache->is_owned || s->made_for != cache_shelf(cache))
         return give(s, (uintptr_t)p);
     struct bin *bin = &cache->bins[s->class_index];
     uintptr_t oldest = (uintptr_t)bin->kept[0];

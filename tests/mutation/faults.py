@@ -170,6 +170,8 @@ FAULTS = [
      ["core/free", "core/fast_path", "model"]),
     ("wide: the slot pushed out is lost", "src/cache/keep.c", "    return give(slab_of(oldest), oldest);",
      "    (void)oldest;\n    return 0;", ["cache/keep"]),
+    ("wide: as many of others' slots are kept", "src/cache/cache.h", "? KEPT_MAX : KEPT_OF_OTHERS", "? KEPT_MAX : KEPT_MAX", ["cache/keep"]),
+    ("wide: for one of others' slots an own one goes", "src/cache/keep.c", "|| s->made_for != cache_shelf(cache)", "", ["cache/keep"]),
     ("wide: a thread that ends keeps its slots", "src/cache/cache.c", "    keep_drop(cache);\n    for", "    for", ["cache/keep"]),
     ("wide: a slot in transit is given twice at a fork", "src/cache/keep.c",
      "byte_is(&s->states[slot_starting_at(s, last)], SLOT_KEPT)", "last != 0", ["cache/keep"]),

@@ -64,6 +64,35 @@ static void test_last_freed_first(void **state)
     require_in_child(keep_the_last, NULL);
 }
 
+/* Of a slab that was made for another thread a few are kept, while few are kept at all; the others go to the shelf at once, and what
+ * was kept stays. */
+static void keep_few_of_others(void *arg)
+{
+    (void)arg;
+    open_heap();
+    struct cache *other = cache_acquire();
+    const struct bin *bin = &other->bins[WIDE];
+    char *p[KEPT_OF_OTHERS + KEPT_MAX];
+    for (int i = 0; i < KEPT_OF_OTHERS + KEPT_MAX; i++)
+        p[i] = cache_take(cache, WIDE);
+    REQUIRE(slab_of((uintptr_t)p[0])->made_for == cache->shelf && cache->shelf != other->shelf);
+    for (int i = 0; i <= KEPT_OF_OTHERS; i++)
+        give(other, p[i]);
+    REQUIRE(bin->n_kept == KEPT_OF_OTHERS && *state_of(p[KEPT_OF_OTHERS]) == SLOT_FREE);
+    for (int i = 0; i < KEPT_OF_OTHERS; i++)
+        REQUIRE(bin->kept[i] == p[i] && *state_of(p[i]) == SLOT_KEPT);
+    for (int i = KEPT_OF_OTHERS + 1; i < KEPT_OF_OTHERS + KEPT_MAX; i++)
+        give(cache, p[i]);
+    REQUIRE(cache->bins[WIDE].n_kept == KEPT_MAX - 1);
+    REQUIRE(cache_check_all() == 0);
+}
+
+static void test_few_of_others(void **state)
+{
+    (void)state;
+    require_in_child(keep_few_of_others, NULL);
+}
+
 /* A thread without a cache of its own keeps nothing. */
 static void keep_nowhere(void *arg)
 {
@@ -204,9 +233,8 @@ static void test_random_life(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_last_freed_first),
-        cmocka_unit_test(test_no_cache),
-        cmocka_unit_test(test_end),
+        cmocka_unit_test(test_last_freed_first), cmocka_unit_test(test_few_of_others),
+        cmocka_unit_test(test_no_cache),         cmocka_unit_test(test_end),
         cmocka_unit_test(test_random_life),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
