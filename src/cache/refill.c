@@ -62,42 +62,44 @@ static bool pays_to_rewind(const struct slab *s)
     return frees > (int32_t)(s->opened / REWIND_SHARE);
 }
 
-/* The next group is looked at without the slow path if all of it was offered before, or, when warm,
- * if it is this one. A mask of purged pages wants their mark off: the slow path does that. */
+/* The groups that are looked at without the slow path: when warm this one, else the next ones, if all of their slots were offered
+ * before, or the next, if that is the last of which some were. None while pages are purged: masks of these want their mark off,
+ * which the slow path does. */
 static void set_course(struct bin *bin, bool is_warm)
 {
     const struct slab *s = bin->slab;
-    unsigned group = bin->group;
-    unsigned whole = s->opened / GROUP_SLOTS;
-    unsigned look_back = group + 1 + STRIDE;
+    unsigned next = bin->group + !is_warm;
+    size_t stop = s->opened / GROUP_SLOTS;
     bin->step = !is_warm;
-    bin->offered = is_warm ? offered_bits(s, group) : ~(uint64_t)0;
-    bin->stop = (uint16_t)(s->purged_pages != 0 ? 0
-                           : is_warm            ? group + 1
-                           : look_back < whole  ? look_back
-                                                : whole);
+    bin->offered = ~(uint64_t)0;
+    if (LIKELY(!is_warm && next < stop)) {
+        stop = min_size(next + STRIDE, stop);
+    } else {
+        stop = min_size(next + 1, offered_groups(s));
+        bin->offered = offered_bits(s, next);
+    }
+    bin->stop = s->purged_pages != 0 ? 0 : (uint16_t)stop;
 }
 
 /* Fewer slots are not worth a mask while there are others. */
-static unsigned class_enough(unsigned c)
+static unsigned enough_of(unsigned batch)
 {
-    unsigned batch = class_batch(c);
     return batch <= FEW_SLOTS ? batch : (unsigned)max_size(batch / WARM_SHARE, FEW_SLOTS);
 }
 
 /* A batch's places, or where free slots are sparse the whole group: each mask costs the same. */
-static uint64_t choose_places(const struct slab *s, uint64_t mask)
+static uint64_t choose_places(const struct bin *bin, uint64_t mask)
 {
-    unsigned batch = class_batch(s->class_index);
+    unsigned batch = batch_of(bin->size);
     uint64_t places = ~(uint64_t)0 >> (GROUP_SLOTS - batch);
     uint64_t near = mask & (places << lowest_bit_wide(mask));
-    bool is_dense = batch == GROUP_SLOTS || count_bits(near) >= class_enough(s->class_index);
+    bool is_dense = batch == GROUP_SLOTS || count_bits(near) >= enough_of(batch);
     return is_dense ? places : ~(uint64_t)0;
 }
 
 static bool offer_mask(struct bin *bin, unsigned group, uint64_t mask, bool is_warm)
 {
-    bin->window = choose_places(bin->slab, mask);
+    bin->window = choose_places(bin, mask);
     mask &= bin->window << lowest_bit_wide(mask);
     bool is_zero = slab_offer(bin->slab, group * GROUP_SLOTS, mask);
     bin_set_mask(bin, group, mask, is_zero);
@@ -129,17 +131,17 @@ static uint64_t find_fresh(const struct slab *s, unsigned *group)
 }
 
 /* Slots of the same group that were freed since: their memory is warm. 0 if they are too few. */
-static uint64_t find_warm(const struct slab *s, unsigned group)
+static uint64_t find_warm(const struct bin *bin, unsigned group)
 {
-    uint64_t mask = scan_group(s, group) & offered_bits(s, group);
-    return count_bits(mask) >= class_enough(s->class_index) ? mask : 0;
+    uint64_t mask = scan_group(bin->slab, group) & offered_bits(bin->slab, group);
+    return count_bits(mask) >= enough_of(batch_of(bin->size)) ? mask : 0;
 }
 
 static bool take_next_mask(struct bin *bin)
 {
     struct slab *s = bin->slab;
     unsigned group = bin->group;
-    uint64_t mask = find_warm(s, group);
+    uint64_t mask = find_warm(bin, group);
     if (mask != 0)
         return offer_mask(bin, group, mask, true);
     group++;

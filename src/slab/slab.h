@@ -146,10 +146,9 @@ static inline unsigned slab_count_live(const struct slab *s)
 /* States are scanned a group at a time. */
 enum { GROUP_SLOTS = 64 };
 
-/* Slots that a lease takes into its mask at once, at most. */
-static inline unsigned class_batch(unsigned c)
+/* Slots of `size` bytes that a lease takes into its mask at once, where most are free. */
+static inline unsigned batch_of(uint32_t size)
 {
-    uint32_t size = size_classes[c].size;
     return size <= 256 ? 64 : size <= 512 ? 16 : size <= 1024 ? 12 : 4;
 }
 

@@ -115,7 +115,8 @@ static void look_at_fresh_masks(void *arg)
             uint64_t row = n == GROUP_SLOTS ? UINT64_MAX : ((uint64_t)1 << n) - 1;
             REQUIRE(bin->mask >> lowest_bit(bin->mask) == row);
             size_t on_page = ((size_t)1 << page_shift) / bin->size;
-            REQUIRE(next > 0 || n == min_size(on_page, class_batch(c)) || on_page < 12);
+            REQUIRE(next > 0 || n == min_size(on_page, batch_of(size_classes[c].size)) ||
+                    on_page < 12);
             while (bin->mask != 0)
                 memset(bin_take(bin), 1, bin->size);
             next += n;
@@ -186,7 +187,7 @@ static void look_at_density(void *arg)
     for (unsigned c = 0; c < WIDE_FIRST; c++) {
         open_heap();
         unsigned n = mask_after_frees(c, 1);
-        REQUIRE(n == min_size(class_batch(c), free_in_group(&cache->bins[c])));
+        REQUIRE(n == min_size(batch_of(size_classes[c].size), free_in_group(&cache->bins[c])));
         open_heap();
         n = mask_after_frees(c, 4);
         REQUIRE(n == free_in_group(&cache->bins[c]));
@@ -197,6 +198,57 @@ static void test_density(void **state)
 {
     (void)state;
     require_in_child(look_at_density, NULL);
+}
+
+/* The course that the slow path sets after a mask that is not warm: never beyond the last group of which slots were offered, and into that one, too. */
+static void require_course(const struct bin *bin)
+{
+    unsigned opened = bin->slab->opened;
+    unsigned groups = (opened + GROUP_SLOTS - 1) / GROUP_SLOTS;
+    unsigned in_last = opened % GROUP_SLOTS;
+    REQUIRE(bin->stop <= groups);
+    if (bin->step == 1 && bin->group + 2U == groups) {
+        REQUIRE(bin->stop == groups);
+        REQUIRE(bin->offered == (in_last == 0 ? UINT64_MAX : ((uint64_t)1 << in_last) - 1));
+    }
+}
+
+/* `taken` slots of a slab, of which every second one is freed: all masks of these. */
+static void walk_masks(unsigned c, unsigned taken)
+{
+    open_heap();
+    struct bin *bin = &cache->bins[c];
+    for (unsigned i = 0; i < taken; i++)
+        live[i] = take(c);
+    while (bin->mask != 0)
+        take(c);
+    for (unsigned i = 0; i < taken; i += 2)
+        give(live[i]);
+    const struct slab *s = bin->slab;
+    unsigned group;
+    while (bin->slab == s) {
+        bool is_fast = bin_look(bin, &group) != 0;
+        REQUIRE(refill(c));
+        if (!is_fast)
+            require_course(bin);
+        while (bin->mask != 0)
+            take(c);
+    }
+}
+
+static void look_at_courses(void *arg)
+{
+    (void)arg;
+    for (unsigned c = 0; c < WIDE_FIRST; c++) {
+        walk_masks(c, size_classes[c].slots);
+        walk_masks(c, size_classes[c].slots * 2 / 3);
+    }
+}
+
+static void test_course(void **state)
+{
+    (void)state;
+    require_in_child(look_at_courses, NULL);
 }
 
 /* Slots freed behind a mask are no reason to stay while they are fewer than a batch and than eight. */
@@ -325,7 +377,8 @@ static void stand_in(void *arg)
     REQUIRE(shelf_lease(C, COMMON_SHELF, false)->class_index == C); /* its ready one */
     unsigned char *p = take(C);
     REQUIRE(cache->bins[C].slab == longer && (uintptr_t)p == longer->base);
-    REQUIRE(cache->bins[C].window == ~(uint64_t)0 >> (GROUP_SLOTS - class_batch(C + 1)));
+    REQUIRE(cache->bins[C].window ==
+            ~(uint64_t)0 >> (GROUP_SLOTS - batch_of(size_classes[C + 1].size)));
     for (int i = 0; i < 20; i++)
         REQUIRE(slab_of((uintptr_t)take(C)) == longer);
     REQUIRE(longer->states[2] == SLOT_LIVE && cache_check_all() == 0);
@@ -347,6 +400,7 @@ int main(void)
         cmocka_unit_test(test_rewind),        cmocka_unit_test(test_random_life),
         cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_stand_ins),
         cmocka_unit_test(test_density),       cmocka_unit_test(test_few_warm),
+        cmocka_unit_test(test_course),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
