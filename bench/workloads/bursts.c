@@ -1,6 +1,7 @@
-/* Bursts: two threads free some dozens of their blocks, then allocate as many, all zeroed; every second burst a thread also makes some
- * for the other one, which frees them all when it next looks. Sizes go evenly up to 16 KiB, so that most of the memory is in blocks of
- * several KiB. The pattern is that of rptest. */
+/* Bursts: two threads free some dozens of their blocks, then allocate as many, all zeroed; every
+ * second burst a thread also makes some for the other one, which frees them all when it next looks.
+ * Sizes go evenly up to 16 KiB, so that most of the memory is in blocks of several KiB. The pattern
+ * is that of rptest. */
 #include "workloads.h"
 
 #include <stdatomic.h>
@@ -43,9 +44,10 @@ static unsigned pick_burst(struct worker *worker)
 
 static void parcel_drop(struct worker *worker, struct parcel *parcel)
 {
-    for (unsigned i = 0; parcel && i < parcel->n; i++) {
-        block_drop_bare(&worker->tally, parcel->blocks[i]);
+    if (!parcel) {
+        return;
     }
+    blocks_drop(&worker->tally, parcel->blocks, parcel->n, block_drop_bare);
     block_drop_bare(&worker->tally, (struct block *)parcel);
 }
 
@@ -96,9 +98,7 @@ static void *work(void *arg)
 
 static void worker_end(struct worker *worker)
 {
-    for (unsigned i = 0; i < SLOTS; i++) {
-        block_drop_bare(&worker->tally, worker->slots[i]);
-    }
+    blocks_drop(&worker->tally, worker->slots, SLOTS, block_drop_bare);
     parcel_drop(worker, worker->mailbox);
 }
 

@@ -107,6 +107,14 @@ void block_drop(struct tally *tally, struct block *block)
     block_drop_bare(tally, block);
 }
 
+void blocks_drop(struct tally *tally, struct block *const *blocks, unsigned n,
+                 void (*drop)(struct tally *tally, struct block *block))
+{
+    for (unsigned i = 0; i < n; i++) {
+        drop(tally, blocks[i]);
+    }
+}
+
 uint64_t resident_kib(void)
 {
     char text[128];

@@ -66,6 +66,9 @@ void block_drop(struct tally *tally, struct block *block);
 /* The same, but nothing behind the head is written or read: a large part of the time is then the allocator's. */
 struct block *block_new_bare(struct tally *tally, size_t size, uint64_t tag);
 void block_drop_bare(struct tally *tally, struct block *block);
+/* drop, one of the two above, for each of n blocks. */
+void blocks_drop(struct tally *tally, struct block *const *blocks, unsigned n,
+                 void (*drop)(struct tally *tally, struct block *block));
 /* A block from block_new_bare() whose memory is zero behind the head, as calloc promises. */
 struct block *block_new_zeroed(struct tally *tally, size_t size, uint64_t tag);
 

@@ -39,9 +39,7 @@ static void *work(void *arg)
     for (unsigned i = 0; i < worker->n_replacements; i++) {
         replace_one(worker);
     }
-    for (unsigned i = 0; i < SLOTS; i++) {
-        block_drop(&worker->tally, worker->slots[i]);
-    }
+    blocks_drop(&worker->tally, worker->slots, SLOTS, block_drop);
     return NULL;
 }
 

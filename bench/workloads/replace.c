@@ -24,9 +24,7 @@ static void *replace_in_slots(void *arg)
         size_t size = pick_size(drawn, replacer->lowest, replacer->highest);
         *slot = block_new(&replacer->tally, size, drawn);
     }
-    for (unsigned i = 0; i < replacer->n_slots; i++) {
-        block_drop(&replacer->tally, replacer->slots[i]);
-    }
+    blocks_drop(&replacer->tally, replacer->slots, replacer->n_slots, block_drop);
     return NULL;
 }
 

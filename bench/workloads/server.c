@@ -1,12 +1,12 @@
 /* Server threads that hand objects on: a thread works on its line's table of blocks for a while,
  * then starts a successor, gives it the table and exits. Blocks are thus freed by threads that did
- * not allocate them, whose makers are gone. The pattern is that of Larson and Krishnan (1998); as in their program, the row larson
- * has fewer lines and writes to the head of a block only. */
+ * not allocate them, whose makers are gone. The pattern is that of Larson and Krishnan (1998); as
+ * in their program, the row larson has fewer lines and writes to the head of a block only. */
 #include "workloads.h"
 
 #include <semaphore.h>
 
-enum { LINES = 4, SLOTS = 5000, IDLE_MS = 2000 };
+enum { SERVER_LINES = 4, LARSON_LINES = 2, LINES_MAX = SERVER_LINES, SLOTS = 5000, IDLE_MS = 2000 };
 
 struct line {
     struct block *slots[SLOTS];
@@ -18,8 +18,13 @@ struct line {
     void (*drop)(struct tally *tally, struct block *block);
 };
 
-static struct line lines[LINES];
+static struct line lines[LINES_MAX];
 static sem_t line_ended;
+
+static struct block *make(struct line *line, uint64_t drawn)
+{
+    return line->make(&line->tally, pick_size(drawn, 16, 1000), drawn);
+}
 
 static void replace_one(struct line *line)
 {
@@ -27,7 +32,7 @@ static void replace_one(struct line *line)
     struct block **slot = &line->slots[pick_below(drawn, SLOTS)];
 
     line->drop(&line->tally, *slot);
-    *slot = line->make(&line->tally, pick_size(drawn, 16, 1000), drawn);
+    *slot = make(line, drawn);
 }
 
 static void *serve(void *arg)
@@ -50,16 +55,13 @@ static void line_begin(struct line *line, const struct line *like, unsigned seed
     *line = *like;
     line->random.state = seed;
     for (unsigned s = 0; s < SLOTS; s++) {
-        uint64_t drawn = random_next(&line->random);
-        line->slots[s] = line->make(&line->tally, pick_size(drawn, 16, 1000), drawn);
+        line->slots[s] = make(line, random_next(&line->random));
     }
 }
 
 static void line_end(struct line *line, struct tally *sum)
 {
-    for (unsigned s = 0; s < SLOTS; s++) {
-        line->drop(&line->tally, line->slots[s]);
-    }
+    blocks_drop(&line->tally, line->slots, SLOTS, line->drop);
     tally_add(sum, &line->tally);
 }
 
@@ -89,7 +91,7 @@ struct outcome server_run(double scale)
     static struct line like = {.make = block_new, .drop = block_drop, .replacements = 25000};
 
     like.generations_left = scaled(60, scale);
-    return serve_in_lines(LINES, &like);
+    return serve_in_lines(SERVER_LINES, &like);
 }
 
 struct outcome larson_run(double scale)
@@ -98,5 +100,5 @@ struct outcome larson_run(double scale)
         .make = block_new_bare, .drop = block_drop_bare, .replacements = 500000};
 
     like.generations_left = scaled(40, scale);
-    return serve_in_lines(2, &like);
+    return serve_in_lines(LARSON_LINES, &like);
 }

@@ -24,11 +24,9 @@
 #include "os/lock.h"
 #include "slab/slab.h"
 
-enum {
-    KEPT_MAX = 5,
-    KEPT_OF_OTHERS =
-        2, /* a slot of a slab that was made for another thread is kept beside fewer than so many */
-};
+/* Wide slots that a thread keeps of a class. One of a slab that was made for another thread it keeps only beside fewer than
+ * KEPT_OF_OTHERS. */
+enum { KEPT_MAX = 5, KEPT_OF_OTHERS = 2 };
 
 struct bin {
     uint64_t

@@ -1,6 +1,6 @@
 /* Wide slots: a thread keeps the few that it freed last, and hands these out again first, while their lines are in its
- * processor's caches. All others lie on the shelf, where every thread finds them. Of a slab that was made for another thread it keeps
- * but a few: that thread filled such a block, its processor has most of the lines, and it looks into its own slabs first.
+ * processor's caches. All others lie on the shelf, where every thread finds them. Of a slab that was made for another thread it
+ * keeps but a few: that thread filled such a block, its processor has most of the lines, and it looks into its own slabs first.
  *
  * A kept slot is KEPT, so that nobody else hands it out, its page is not purged, and to free it again is a double free.
  *

@@ -1,7 +1,8 @@
 /* The platform contract: kernel, threads, time and chance are inputs.
  *
- * The allocator reaches the system only through the table `os`, and its pages_ entries through os/pages.h, which counts. `os_linux` is the real one; tests put another in its
- * place that fails the Nth call, counts calls and turns the clock (tests/support/fake_os.c).
+ * The allocator reaches the system only through the table `os`, and its pages_ entries through os/pages.h, which counts.
+ * `os_linux` is the real one; tests put another in its place that fails the Nth call, counts calls and turns the clock
+ * (tests/support/fake_os.c).
  *
  * Rules for every entry: it never allocates from the allocator, never changes errno, may be called before the C
  * library is ready, from any thread, and at any time in a child after fork. Sizes and addresses of pages are multiples

@@ -17,8 +17,8 @@ typedef new_handler (*get_new_handler)(void);
 extern new_handler _ZSt15get_new_handlerv(void) __attribute__((weak));
 extern void _ZSt17__throw_bad_allocv(void) __attribute__((weak));
 
-/* Of the C++ library that all see, or of a private copy, loaded by some plug-in. dlopen itself is looked up by name, because the mention of
- * it would make every static link print a warning. */
+/* Of the C++ library that all see, or of a private copy, loaded by some plug-in. dlopen itself is looked up by name, because
+ * the mention of it would make every static link print a warning. */
 static void *find_late(const char *symbol)
 {
     void *found = loader_name(symbol);

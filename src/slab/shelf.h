@@ -25,13 +25,14 @@ enum { LEASE_TILL = 1 << 30 };
 /* Numbers of a class's shelves: the common one, and up to OWN_SHELVES of threads; more threads than these share them. */
 enum { COMMON_SHELF = 0, OWN_SHELVES = 128 };
 
-/* Makes sure that there are shelves of this number; those of the number before are open. False if out of memory. The caller lets in
- * one at a time, and none during a fork. */
+/* Makes sure that there are shelves of this number; those of the number before are open. False if out of memory. The caller
+ * lets in one at a time, and none during a fork. */
 bool shelf_open(uint8_t number);
 
 /* A slab of the narrow class c, leased to the caller, its `till` at LEASE_TILL. Null if out of memory.
  * `own` is the caller's shelf, which may be the common one. If the class has none ready, rather than to make one, a slab of another
- * class that may hold such blocks (class_may_hold), is half free, and was used: a stand-in; not if is_exact, nor where slabs are guarded. */
+ * class that may hold such blocks (class_may_hold), is half free, and was used: a stand-in; not if is_exact, nor where slabs
+ * are guarded. */
 struct slab *shelf_lease(unsigned c, uint8_t own, bool is_exact);
 
 /* Ends the lease. */

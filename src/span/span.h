@@ -17,7 +17,8 @@
  *  S5  the trees are ordered (T1, T2).
  *  S6  the released runs are those in the ring, and no others.
  *
- * Locking: one lock, RANK_SPAN, inside each function that does not say otherwise. No system call is made under it but mapping fresh pages. */
+ * Locking: one lock, RANK_SPAN, inside each function that does not say otherwise. No system call is made
+ * under it but mapping fresh pages. */
 #ifndef RATION_SPAN_SPAN_H
 #define RATION_SPAN_SPAN_H
 
@@ -56,8 +57,8 @@ void *span_alloc_again(uintptr_t before, size_t bytes, size_t align, enum run_ki
 void span_enter_slab(uintptr_t start, unsigned units, struct slab *entry);
 
 /* Gives back the run of kind `use` that starts at `address`, all of it dirty: told apart, the pages that were never
- * touched would not merge with the others, and the window would fill with runs too short for a slab. Returns its bytes, or 0 if no such run
- * starts there: the check and the release are one step, so of two racing calls one fails. */
+ * touched would not merge with the others, and the window would fill with runs too short for a slab. Returns its bytes, or 0
+ * if no such run starts there: the check and the release are one step, so of two racing calls one fails. */
 size_t span_release(uintptr_t address, enum run_kind use);
 
 /* Lengthens a run in use without moving it. False if what follows is not free, or out of memory. */

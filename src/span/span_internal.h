@@ -156,7 +156,8 @@ bool tag_claim(size_t first, uint64_t tag);
 void tag_in_use(size_t first, size_t pages, enum run_kind kind);
 void tag_nothing(size_t first, size_t pages, enum run_kind was);
 
-/* Makes sure that the next few free runs find a record even if no memory is to be had then, and that the tags of pages below `end` exist. */
+/* Makes sure that the next few free runs find a record even if no memory is to be had then, and that the tags
+ * of pages below `end` exist. */
 bool span_prepare_records(size_t end);
 
 /* Adds free pages and merges them with free neighbours of their kind. Never fails: without a record they are held. */

@@ -64,8 +64,8 @@ static void test_last_freed_first(void **state)
     require_in_child(keep_the_last, NULL);
 }
 
-/* Of a slab that was made for another thread a few are kept, while few are kept at all; the others go to the shelf at once, and what
- * was kept stays. */
+/* Of a slab that was made for another thread a few are kept, while few are kept at all; the others go to the shelf at once, and
+ * what was kept stays. */
 static void keep_few_of_others(void *arg)
 {
     (void)arg;

@@ -130,12 +130,24 @@ static void test_fresh_masks(void **state)
     require_in_child(look_at_fresh_masks, NULL);
 }
 
+static void take_some(unsigned c, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        live[i] = take(c);
+}
+
+/* The rest of the mask, for ever. */
+static void use_up_mask(unsigned c)
+{
+    while (cache->bins[c].mask != 0)
+        take(c);
+}
+
 /* All slots of a slab into live, so that its mask is empty. Returns their count. */
 static unsigned take_slab(unsigned c)
 {
     unsigned slots = size_classes[c].slots;
-    for (unsigned i = 0; i < slots; i++)
-        live[i] = take(c);
+    take_some(c, slots);
     REQUIRE(cache->bins[c].mask == 0);
     return slots;
 }
@@ -200,7 +212,8 @@ static void test_density(void **state)
     require_in_child(look_at_density, NULL);
 }
 
-/* The course that the slow path sets after a mask that is not warm: never beyond the last group of which slots were offered, and into that one, too. */
+/* The course that the slow path sets after a mask that is not warm: never beyond the last group of which slots were offered,
+ * and into that one, too. */
 static void require_course(const struct bin *bin)
 {
     unsigned opened = bin->slab->opened;
@@ -218,10 +231,8 @@ static void walk_masks(unsigned c, unsigned taken)
 {
     open_heap();
     struct bin *bin = &cache->bins[c];
-    for (unsigned i = 0; i < taken; i++)
-        live[i] = take(c);
-    while (bin->mask != 0)
-        take(c);
+    take_some(c, taken);
+    use_up_mask(c);
     for (unsigned i = 0; i < taken; i += 2)
         give(live[i]);
     const struct slab *s = bin->slab;
@@ -231,8 +242,7 @@ static void walk_masks(unsigned c, unsigned taken)
         REQUIRE(refill(c));
         if (!is_fast)
             require_course(bin);
-        while (bin->mask != 0)
-            take(c);
+        use_up_mask(c);
     }
 }
 
@@ -260,8 +270,7 @@ static void look_at_few_warm(void *arg)
     mask_after_frees(c, 2);
     struct bin *bin = &cache->bins[c];
     unsigned group = bin->group;
-    while (bin->mask != 0)
-        take(c);
+    use_up_mask(c);
     REQUIRE(free_in_group(bin) < 8);
     unsigned char *first = (unsigned char *)bin->base;
     for (unsigned i = 0; free_in_group(bin) < 7; i++) {
