@@ -3,8 +3,8 @@
  * Memory system calls are rare, so each is counted: an atomic addition for each figure. The fast paths never come here.
  *
  * The account is one of this process; or, once pages_share has succeeded, one in a file that several processes share
- * (`ration syscalls`): it outlives them however they end, and each call is timed, too. A child after fork goes on counting in its parent's: a private
- * account is copied, a shared one is the same.
+ * (`ration syscalls`): it outlives them however they end, and each call is timed, too. A child after fork goes on
+ * counting in its parent's: a private account is copied, a shared one is the same.
  *
  * Thread-safe, safe in a signal handler and on the helper's thread, as the entries of `os` are. */
 #ifndef RATION_OS_PAGES_H
