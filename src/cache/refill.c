@@ -169,10 +169,8 @@ static bool take_first_mask(struct bin *bin)
 
 static bool lease_another(struct bin *bin, unsigned c, uint8_t own, bool is_exact)
 {
-    if (bin->slab != NULL)
-        shelf_return(bin->slab);
     bin->stop = 0;
-    bin->slab = shelf_lease(c, own, is_exact);
+    bin->slab = shelf_exchange(bin->slab, c, own, is_exact);
     if (bin->slab == NULL)
         return false;
     bin->size = size_classes[bin->slab->class_index].size;

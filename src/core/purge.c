@@ -31,7 +31,7 @@ static struct {
     uint32_t passes;
     uint64_t last_pass_ms;
     uint32_t near_limit;     /* 1: the control group's memory was near its limit at the last pass */
-    size_t noted;            /* hint: bytes freed since the last pass began */
+    size_t noted;            /* hint: bytes freed since the last pass began, or enough of them */
     uint32_t helper_alive;   /* 1 from before its start until the kernel has removed it */
     uint32_t helper_serving; /* 1 while it will look at `noted` once more before it goes */
     bool helper_refused;
@@ -194,17 +194,20 @@ void purge_note(size_t bytes)
 {
     if (conf.purge_delay < 0)
         return;
-    size_t noted = atomic_load_relaxed(&purge.noted) + bytes;
-    atomic_store_relaxed(&purge.noted, noted);
+    size_t noted = atomic_load_relaxed(&purge.noted);
+    /* Once it is enough, more makes no difference, and threads need not fetch each other's line. */
+    if (noted < NOTE_BYTES) {
+        noted += bytes;
+        atomic_store_relaxed(&purge.noted, noted);
+        if (noted >= NOTE_BYTES)
+            atomic_fence_full();
+    }
     if (conf.purge_delay == 0) {
         if (noted >= AT_ONCE_BYTES)
             purge_pass(0, &noted);
         return;
     }
-    if (noted < NOTE_BYTES)
-        return;
-    atomic_fence_full();
-    if (ensure_helper())
+    if (noted < NOTE_BYTES || ensure_helper())
         return;
     uint64_t age = (uint64_t)conf.purge_delay;
     if (os->now_ms() - atomic_load_relaxed(&purge.last_pass_ms) >= age)

@@ -186,7 +186,7 @@ static bool find_bin_of(const struct view *v, const struct cache *cache, unsigne
 {
     for (unsigned c = k; class_may_hold(k, c); c--) {
         if (view_read(v, bin, &cache->bins[c], sizeof *bin) && bin->mask != 0 &&
-            bin->base - base < UNIT_BYTES)
+            bin->base - base < (size_t)class_units(k) * UNIT_BYTES)
             return true;
         if (c == 0)
             break;

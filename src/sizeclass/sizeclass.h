@@ -16,9 +16,11 @@
 
 enum {
     CLASS_COUNT = 64,
+    LONG_FIRST = 24,   /* the lowest class of slabs of several units */
     WIDE_FIRST = 40,   /* the lowest class of wide slots */
     GRAIN = 16,        /* every slot size is a multiple of it */
     SMALL_MAX = 16384, /* the largest small block, in bytes */
+    SHORT_MAX = 512,   /* the largest slot of a slab of one unit */
     NARROW_MAX = 2048, /* the largest slot that is not wide */
     SMALL_GRAINS = SMALL_MAX / GRAIN,
     UNIT_SHIFT = 16,
@@ -74,10 +76,11 @@ static inline bool slot_may_hold(size_t bytes, unsigned c)
     return size_classes[k].size == bytes && class_may_hold(k, c);
 }
 
-/* Units in a slab of class c: so many that it has at least 16 slots. */
+/* Units in a slab of class c: so many that a lease finds a good number of free slots (docs/decisions/0018), or of wide ones that
+ * it has at least 16. */
 static inline unsigned class_units(unsigned c)
 {
-    return class_is_wide(c) ? SLAB_UNITS_MAX : 1;
+    return c < LONG_FIRST ? 1 : class_is_wide(c) ? SLAB_UNITS_MAX : 2;
 }
 
 /* The smallest class that serves n bytes aligned to `align` (a power of two), or CLASS_COUNT if none does. */

@@ -106,10 +106,10 @@ unsigned shelf_ready_at(unsigned c)
 }
 
 /* An empty slab stays, as its class's only ready one, until a purge pass holds it: the class's next block then lies on pages
- * that it touched before, and no run is freed and taken. Not a long one, which others can make more of. */
+ * that it touched before, and no run is freed and taken. Not a wide one, which others can make more of. */
 static bool stays_empty(const struct shelf *shelf, const struct slab *s)
 {
-    return s->place != SLAB_HELD && shelf->ready.first == NULL && class_units(s->class_index) == 1;
+    return s->place != SLAB_HELD && shelf->ready.first == NULL && !class_is_wide(s->class_index);
 }
 
 /* Free slots from which on a slab may leave its thread's shelf. */
@@ -271,13 +271,19 @@ static struct slab *take_ready_locked(struct shelf *shelf, uint8_t own)
     return lease_ready_locked(shelf, shelf->ready.first, own);
 }
 
-static NOINLINE struct slab *take_ready(struct shelf *shelf, uint8_t own)
+/* The lease of `used`, if any, ends before. */
+static NOINLINE struct slab *take_ready(struct shelf *shelf, uint8_t own, struct slab *used)
 {
-    if (is_empty(&shelf->ready))
+    unsigned leaves = 0;
+    if (used == NULL && is_empty(&shelf->ready))
         return NULL;
     lock_take(&shelf->lock);
+    if (used != NULL)
+        file_or_leave_locked(shelf, used, false, &leaves);
     struct slab *s = take_ready_locked(shelf, own);
     lock_drop(&shelf->lock);
+    if (leaves > 0)
+        enter_common(used, leaves);
     return s;
 }
 
@@ -349,17 +355,18 @@ static COLD struct slab *take_ready_of_any(unsigned c, uint8_t own)
     struct slab *s = NULL;
     struct shelf *shelf;
     for (unsigned i = 0; s == NULL && (shelf = class_shelf(c, i)) != NULL; i++)
-        s = take_ready(shelf, own);
+        s = take_ready(shelf, own, NULL);
     return s;
 }
 
-struct slab *shelf_lease(unsigned c, uint8_t own, bool is_exact)
+/* The thread's own shelf has none ready. */
+static NOINLINE struct slab *lease_beyond(struct shelf *shelf, unsigned c, uint8_t own,
+                                          bool is_exact)
 {
-    struct shelf *shelf = &row_of(own)[c];
-    struct slab *s = take_ready(shelf, own);
-    if (s == NULL && is_empty(&common_shelf(c)->ready)) {
+    struct slab *s = NULL;
+    if (is_empty(&common_shelf(c)->ready)) {
         sweep_full(shelf);
-        s = take_ready(shelf, own);
+        s = take_ready(shelf, own, NULL);
         if (s == NULL && !is_exact && !slabs_are_guarded)
             s = take_stand_in(c, own);
     }
@@ -369,11 +376,22 @@ struct slab *shelf_lease(unsigned c, uint8_t own, bool is_exact)
 }
 
 /* Half free it leaves: its thread ends, or has found few slots in it while others freed many behind it. */
-void shelf_return(struct slab *s)
+NOINLINE void shelf_return(struct slab *s)
 {
     struct shelf *own = shelf_of(s);
     lock_take(&own->lock);
     file_or_leave_and_drop(own, s, false);
+}
+
+struct slab *shelf_exchange(struct slab *used, unsigned c, uint8_t own, bool is_exact)
+{
+    struct shelf *shelf = &row_of(own)[c];
+    if (used != NULL && UNLIKELY(shelf_of(used) != shelf)) {
+        shelf_return(used);
+        used = NULL;
+    }
+    struct slab *s = take_ready(shelf, own, used);
+    return LIKELY(s != NULL) ? s : lease_beyond(shelf, c, own, is_exact);
 }
 
 /* Of the first few slabs the one at the lowest address: so those at high ones run empty, and their memory serves other

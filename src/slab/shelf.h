@@ -29,11 +29,17 @@ enum { COMMON_SHELF = 0, OWN_SHELVES = 128 };
  * lets in one at a time, and none during a fork. */
 bool shelf_open(uint8_t number);
 
-/* A slab of the narrow class c, leased to the caller, its `till` at LEASE_TILL. Null if out of memory.
+/* A slab of the narrow class c, leased to the caller, its `till` at LEASE_TILL, for `used`, if any, whose lease ends. Null
+ * if out of memory.
  * `own` is the caller's shelf, which may be the common one. If the class has none ready, rather than to make one, a slab of another
  * class that may hold such blocks (class_may_hold), is half free, and was used: a stand-in; not if is_exact, nor where slabs
  * are guarded. */
-struct slab *shelf_lease(unsigned c, uint8_t own, bool is_exact);
+struct slab *shelf_exchange(struct slab *used, unsigned c, uint8_t own, bool is_exact);
+
+static inline struct slab *shelf_lease(unsigned c, uint8_t own, bool is_exact)
+{
+    return shelf_exchange(NULL, c, own, is_exact);
+}
 
 /* Ends the lease. */
 void shelf_return(struct slab *s);

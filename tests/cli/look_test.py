@@ -101,7 +101,7 @@ def check_classes(checks, ration):
     for k in classes:
         checks.that(k["from_bytes"] == expected_from and k["slot_bytes"] % 16 == 0, f"no gap: {k}")
         checks.that(k["slots"] * k["slot_bytes"] <= k["slab_bytes"] < (k["slots"] + 1) * k["slot_bytes"]
-                    and k["slab_bytes"] in (65536, 262144), f"slots fill the slab: {k}")
+                    and k["slab_bytes"] == (65536 if k["slot_bytes"] <= 512 else 131072 if k["slot_bytes"] <= 2048 else 262144), f"slots fill the slab: {k}")
         checks.that(1 <= k["batch"] <= 64, f"a mask has 64 bits: {k}")
         expected_from = k["slot_bytes"] + 1
     text = ration("classes")[1].splitlines()

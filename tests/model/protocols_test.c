@@ -386,10 +386,11 @@ static void fill_and_free_nearly_half(void)
     cache_release(cache_acquire()); /* threads are more than one: they get shelves */
     cache_return_leases(my_cache);
     struct slab *s = slab_of((uintptr_t)shared[0]);
-    free_fast(shared[0]);
-    free_fast(shared[1]);
-    shared[0] = malloc_fast(size);
-    shared[1] = malloc_fast(size);
+    unsigned n = shelf_ready_at(s->class_index);
+    for (unsigned i = 0; i < n; i++)
+        free_fast(shared[i]);
+    for (unsigned i = 0; i < n; i++)
+        shared[i] = malloc_fast(size);
     REQUIRE(s->place == SLAB_LEASED && s->shelf != COMMON_SHELF);
     cache_release(my_cache);
     my_cache = &no_cache;

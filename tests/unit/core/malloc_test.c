@@ -158,8 +158,8 @@ static void use_slots(size_t n)
 /* Leaves a slab of slots of n bytes that were used, dirty and most of them free, on the shelf. Returns a block in it. */
 static void *use_slab(size_t n)
 {
-    unsigned slots = (unsigned)(UNIT_BYTES / n);
-    void *p[UNIT_BYTES / 1024];
+    unsigned slots = size_classes[class_of(n)].slots;
+    void *p[2 * UNIT_BYTES / 1024];
     for (unsigned i = 0; i < slots; i++)
         memset(p[i] = malloc_fast(n), 0xff, n);
     void *first = malloc_fast(n); /* the thread leases another slab now */

@@ -37,7 +37,7 @@ static void test_geometry(void **state)
     for (unsigned c = 0; c < CLASS_COUNT; c++) {
         const struct size_class *k = &size_classes[c];
         size_t slab = (size_t)class_units(c) * UNIT_BYTES;
-        assert_int_equal(class_units(c), k->size <= 2048 ? 1 : SLAB_UNITS_MAX);
+        assert_int_equal(class_units(c), k->size <= 512 ? 1 : k->size <= 2048 ? 2 : 4);
         assert_int_equal(k->slots, slab / k->size);
         assert_true(k->slots >= 16 && k->slots <= UINT16_MAX);
         assert_true((size_t)k->slots * k->size <= slab);

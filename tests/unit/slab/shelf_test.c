@@ -99,7 +99,7 @@ static void return_with_any_live(void *arg)
             uintptr_t base = s->base;
             shelf_return(s);
             struct seen seen = visit(c);
-            bool stays = class_units(c) == 1; /* when it is empty */
+            bool stays = !class_is_wide(c); /* when it is empty */
             bool ready = (live != 0 || stays) && slots - live >= shelf_ready_at(c);
             bool full = slots - live < shelf_ready_at(c);
             REQUIRE(seen.n[SLAB_READY] == ready && seen.n[SLAB_FULL] == full);
@@ -154,9 +154,7 @@ static void follow_events(void *arg)
         for (unsigned freed = 1; freed <= slots; freed++) {
             fake.now_ms += 10;
             free_slot(s, freed - 1);
-            unsigned place = freed == slots && class_units(c) > 1 ? SLAB_RETIRED
-                             : freed < shelf_ready_at(c)          ? SLAB_FULL
-                                                                  : SLAB_READY;
+            unsigned place = freed < shelf_ready_at(c) ? SLAB_FULL : SLAB_READY;
             REQUIRE(s->place == place);
             if (freed == shelf_ready_at(c) && freed != slots)
                 REQUIRE(s->stamp_ms == (uint32_t)fake.now_ms);
@@ -326,10 +324,44 @@ static void lease_the_longest_waiting(void *arg)
     REQUIRE(visit(30).n[SLAB_READY] == 0);
 }
 
+/* The lease of a slab ends before that of the next begins: where no other waits longer it is the same again. One of another
+ * shelf, or class, goes back to its own. */
+static void exchange_slabs(void *arg)
+{
+    (void)arg;
+    enum { OWN = 1, C = 30 };
+    open_heap();
+    REQUIRE(shelf_open(OWN));
+    unsigned many = size_classes[C].slots * 3 / 4;
+    struct slab *a = lease_own(C, OWN, many);
+    struct slab *b = lease_own(C, OWN, many);
+    struct slab *full = lease_own(C, OWN, size_classes[C].slots);
+    shelf_return(b);
+    REQUIRE(shelf_exchange(a, C, OWN, false) == b && b->place == SLAB_LEASED);
+    REQUIRE(a->place == SLAB_READY && a->shelf == OWN && shelf_check(C) == 0);
+    REQUIRE(shelf_exchange(full, C, OWN, false) == a && full->place == SLAB_FULL);
+    REQUIRE(shelf_exchange(a, C, OWN, false) == a && a->till == LEASE_TILL);
+    memset(a->states, SLOT_FREE, a->slots / 2);
+    const struct slab *next = shelf_exchange(a, C, OWN, false);
+    REQUIRE(next == a &&
+            a->shelf == OWN); /* half free it was for all, and then for this thread again */
+    struct slab *longer = lease_with_live(C + 1, 3);
+    next = shelf_exchange(longer, C, OWN, true);
+    REQUIRE(next != longer && next->class_index == C && next->shelf == OWN);
+    REQUIRE(longer->place == SLAB_READY && longer->shelf == COMMON_SHELF);
+    REQUIRE(shelf_check(C) == 0 && shelf_check(C + 1) == 0);
+}
+
 static void test_order(void **state)
 {
     (void)state;
     require_in_child(lease_the_longest_waiting, NULL);
+}
+
+static void test_exchange(void **state)
+{
+    (void)state;
+    require_in_child(exchange_slabs, NULL);
 }
 
 static void hold_old_slabs(void *arg)
@@ -976,6 +1008,7 @@ int main(void)
         cmocka_unit_test(test_sweep_retires),
         cmocka_unit_test(test_one_empty_stays),
         cmocka_unit_test(test_order),
+        cmocka_unit_test(test_exchange),
         cmocka_unit_test(test_hold),
         cmocka_unit_test(test_failed_lease_keeps_no_record),
         cmocka_unit_test(test_wide_slots),
