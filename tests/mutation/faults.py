@@ -209,6 +209,7 @@ FAULTS = [
     ("mask: sparse slots by the batch", "src/cache/refill.c", "return is_dense ? places : ~(uint64_t)0;", "return is_dense ? places : places;", ["cache/refill"]),
     ("mask: dense slots by the group", "src/cache/refill.c", "return is_dense ? places : ~(uint64_t)0;", "return is_dense ? ~(uint64_t)0 : ~(uint64_t)0;", ["cache/refill"]),
     ("mask: warm however few", "src/cache/refill.c", "count_bits(mask) >= enough_of(batch_of(bin->size)) ? mask : 0", "count_bits(mask) > 0 ? mask : 0", ["cache/refill"]),
+    ("view: a mask lies in the first unit of its slab", "src/inspect/view.c", "            bin->base - base < (size_t)class_units(k) * UNIT_BYTES)", "            bin->base - base < UNIT_BYTES)", ["inspect/view"]),
     ("exchange: the used slab keeps its place", "src/slab/shelf.c", "    if (used != NULL)\n        file_or_leave_locked(shelf, used, false, &leaves);\n", "", ["slab/shelf"]),
     ("exchange: what is half free is for nobody", "src/slab/shelf.c", "    if (leaves > 0)\n        enter_common(used, leaves);\n    return s;", "    return s;", ["slab/shelf"]),
     ("exchange: a slab of another shelf is filed on this one", "src/slab/shelf.c", "    if (used != NULL && UNLIKELY(shelf_of(used) != shelf)) {", "    if (used != NULL && used->shelf > 200) {", ["slab/shelf"]),

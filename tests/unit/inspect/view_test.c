@@ -20,6 +20,15 @@ static void fill(void)
     }
 }
 
+/* Until the mask of these blocks' bin lies in the second unit of its slab. */
+static void fill_second_unit(size_t size)
+{
+    const struct bin *bin = &my_cache->bins[class_of(size)];
+    do
+        REQUIRE(malloc_fast(size) != NULL);
+    while (bin->mask == 0 || bin->base - bin->slab->base < UNIT_BYTES);
+}
+
 /* Goes through all runs; returns their count. */
 static size_t go_through(struct view *v)
 {
@@ -69,6 +78,7 @@ static void see_slabs(void *arg)
     size_t masks = 0;
     fake_os_install();
     fill();
+    fill_second_unit(1100);
     REQUIRE(view_open(&v, 0) == VIEW_OK);
     view_begin(&cursor, &v, 0);
     while (view_next(&cursor, &run)) {
