@@ -308,7 +308,9 @@ static void print_way_small(int c, const struct class_facts *k)
     printf("  2. The thread's mask of that class gives the lowest free slot. No lock, no atomic\n"
            "     operation, the block itself is not read or written. This is the usual case.\n");
     printf("  3. When the mask is empty, the state bytes of the thread's leased slab are scanned "
-           "for\n     the next up to %zu free slots, those freed a moment ago first.\n",
+           "for\n     the free ones of %zu side by side, or of 64 where few are free; those freed "
+           "a moment\n"
+           "     ago first.\n",
            k->batch);
     printf("  4. When the slab has none, another one is leased from the class's shelf, under its "
            "lock.\n     A slab has %zu slots in %zu KiB.\n",

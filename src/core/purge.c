@@ -200,7 +200,7 @@ void purge_note(size_t bytes)
         noted += bytes;
         atomic_store_relaxed(&purge.noted, noted);
         if (noted >= NOTE_BYTES)
-            atomic_fence_full();
+            atomic_fence_full(); /* before the look at helper_serving; pairs with helper_main */
     }
     if (conf.purge_delay == 0) {
         if (noted >= AT_ONCE_BYTES)

@@ -5,8 +5,7 @@
 #define STEP(c)                                                                                    \
     ((uint64_t)32 << (((c)-FINE) / 8 % 64)) /* 64: for a compiler that looks at c < FINE too */
 #define SIZE(c)   ((c) < FINE ? GRAIN * ((uint64_t)(c) + 1) : STEP(c) * (9 + ((c)-FINE) % 8))
-#define UNITS(c)  (SIZE(c) <= SHORT_MAX ? 1 : SIZE(c) <= NARROW_MAX ? 2 : SLAB_UNITS_MAX)
-#define LENGTH(c) ((uint64_t)UNIT_BYTES * UNITS(c))
+#define LENGTH(c) ((uint64_t)UNIT_BYTES * CLASS_UNITS(c))
 #define SLOTS(c)  (LENGTH(c) / SIZE(c))
 #define TWO_32    ((uint64_t)1 << 32)
 #define RECIP(c)  ((TWO_32 + SIZE(c) - 1) / SIZE(c))
@@ -18,7 +17,6 @@
 #define CLASS4(c)  CLASS(c), CLASS((c) + 1), CLASS((c) + 2), CLASS((c) + 3)
 #define CLASS16(c) CLASS4(c), CLASS4((c) + 4), CLASS4((c) + 8), CLASS4((c) + 12)
 
-_Static_assert(SIZE(LONG_FIRST - 1) == SHORT_MAX, "the two say the same");
 _Static_assert(SIZE(WIDE_FIRST - 1) == NARROW_MAX, "the two say the same");
 
 const struct size_class size_classes[CLASS_COUNT] = {CLASS16(0U), CLASS16(16U), CLASS16(32U),

@@ -16,11 +16,10 @@
 
 enum {
     CLASS_COUNT = 64,
-    LONG_FIRST = 24,   /* the lowest class of slabs of several units */
+    LONG_FIRST = 24,   /* the lowest class of slabs of several units: slots above 512 bytes */
     WIDE_FIRST = 40,   /* the lowest class of wide slots */
     GRAIN = 16,        /* every slot size is a multiple of it */
     SMALL_MAX = 16384, /* the largest small block, in bytes */
-    SHORT_MAX = 512,   /* the largest slot of a slab of one unit */
     NARROW_MAX = 2048, /* the largest slot that is not wide */
     SMALL_GRAINS = SMALL_MAX / GRAIN,
     UNIT_SHIFT = 16,
@@ -78,9 +77,10 @@ static inline bool slot_may_hold(size_t bytes, unsigned c)
 
 /* Units in a slab of class c: so many that a lease finds a good number of free slots (docs/decisions/0018), or of wide ones that
  * it has at least 16. */
+#define CLASS_UNITS(c) ((c) < LONG_FIRST ? 1 : (c) < WIDE_FIRST ? 2 : SLAB_UNITS_MAX)
 static inline unsigned class_units(unsigned c)
 {
-    return c < LONG_FIRST ? 1 : class_is_wide(c) ? SLAB_UNITS_MAX : 2;
+    return CLASS_UNITS(c);
 }
 
 /* The smallest class that serves n bytes aligned to `align` (a power of two), or CLASS_COUNT if none does. */

@@ -93,6 +93,10 @@ def check_doctor_sanitised(checks, ration, folder):
         checks.that(status == 1 and "AddressSanitizer" in out, f"a sanitised program: {status} {out}")
 
 
+def slab_bytes_of(slot_bytes):
+    return 65536 if slot_bytes <= 512 else 131072 if slot_bytes <= 2048 else 262144
+
+
 def check_classes(checks, ration):
     classes = json.loads(ration("classes", "--json")[1])["classes"]
     checks.that(len(classes) == 64 and classes[0]["slot_bytes"] == 16 and classes[-1]["slot_bytes"] == 16384,
@@ -101,7 +105,7 @@ def check_classes(checks, ration):
     for k in classes:
         checks.that(k["from_bytes"] == expected_from and k["slot_bytes"] % 16 == 0, f"no gap: {k}")
         checks.that(k["slots"] * k["slot_bytes"] <= k["slab_bytes"] < (k["slots"] + 1) * k["slot_bytes"]
-                    and k["slab_bytes"] == (65536 if k["slot_bytes"] <= 512 else 131072 if k["slot_bytes"] <= 2048 else 262144), f"slots fill the slab: {k}")
+                    and k["slab_bytes"] == slab_bytes_of(k["slot_bytes"]), f"slots fill the slab: {k}")
         checks.that(1 <= k["batch"] <= 64, f"a mask has 64 bits: {k}")
         expected_from = k["slot_bytes"] + 1
     text = ration("classes")[1].splitlines()
