@@ -48,6 +48,7 @@ struct shelf {
 
 struct bin {
     int slab;
+    bool is_new; /* leased, and not looked into yet */
     unsigned group;
     uint64_t mask;
 };
@@ -308,7 +309,7 @@ static void lease(struct core *core, unsigned class, int s)
     slabs[s].place = LEASED;
     slabs[s].shelf = (uint8_t)own_number(core);
     slabs[s].till = LEASE_TILL;
-    bins[core->number][class] = (struct bin){.slab = s};
+    bins[core->number][class] = (struct bin){.slab = s, .is_new = true};
 }
 
 static void take_ready(struct core *core, struct shelf *shelf, unsigned class)
@@ -385,12 +386,12 @@ static bool goes_on(const struct core *core, unsigned class, bool awake)
     return awake && bins[core->number][class].slab == NONE;
 }
 
-static bool lease_one(struct core *core, unsigned class)
+/* The thread's own shelf has none ready. */
+static bool lease_beyond(struct core *core, struct shelf *own, unsigned class)
 {
-    struct shelf *own = &all_shelves[class][own_number(core)];
     struct shelf *common = choose_common(core, class);
-    bool awake = try_ready(core, own, class);
-    if (goes_on(core, class, awake) && is_empty(core, common, &common->ready)) {
+    bool awake = true;
+    if (is_empty(core, common, &common->ready)) {
         awake = sweep(core, own);
         if (goes_on(core, class, awake)) {
             awake = try_ready(core, own, class);
@@ -462,29 +463,47 @@ static bool next_mask(struct core *core, struct bin *bin)
     return find_fresh(core, bin);
 }
 
-static bool give_back(struct core *core, struct bin *bin)
+/* Ends the lease, and begins another under the same lock if one is ready. False: the core slept. */
+static bool exchange(struct core *core, struct shelf *own, unsigned class)
 {
-    struct shelf *shelf = shelf_of(&slabs[bin->slab]);
+    struct bin *bin = &bins[core->number][class];
+    int used = bin->slab;
+    struct shelf *shelf = shelf_of(&slabs[used]);
     if (!lock_take(core, &shelf->lock)) {
         return false;
     }
-    file_or_leave(core, shelf, bin->slab, false);
-    lock_drop(core, &shelf->lock);
     bin->slab = NONE;
+    file_or_leave(core, shelf, used, false);
+    if (shelf == own) {
+        take_ready(core, own, class);
+    }
+    lock_drop(core, &shelf->lock);
     return settle(core);
+}
+
+static bool lease_another(struct core *core, unsigned class)
+{
+    struct shelf *own = &all_shelves[class][own_number(core)];
+    bool awake = bins[core->number][class].slab != NONE ? exchange(core, own, class)
+                                                        : try_ready(core, own, class);
+    if (goes_on(core, class, awake)) {
+        awake = lease_beyond(core, own, class);
+    }
+    return awake;
 }
 
 static bool refill(struct core *core, unsigned class)
 {
     struct bin *bin = &bins[core->number][class];
 
-    if (bin->slab != NONE && next_mask(core, bin)) {
+    if (bin->slab != NONE && !bin->is_new && next_mask(core, bin)) {
         return true;
     }
     while (bin->mask == 0) {
-        if ((bin->slab != NONE && !give_back(core, bin)) || !lease_one(core, class)) {
+        if (!bin->is_new && !lease_another(core, class)) {
             return false;
         }
+        bin->is_new = false;
         if (!find_from(core, bin, 0)) {
             find_fresh(core, bin);
         }
