@@ -28,6 +28,8 @@ static const struct workload workloads[] = {
     {"larson", "2 such lines, of which each block's first 16 bytes are written only", larson_run},
     {"pipeline", "2 threads allocate, 2 others free, 16 to 256 B (xmalloc's pattern)",
      pipeline_run},
+    {"pipeline-wide", "the same with 2 to 8 KiB, of which only the head is written",
+     pipeline_wide_run},
     {"phases", "8 threads a phase, new ones each phase, a quarter survives (mstress's pattern)",
      phases_run},
     {"pareto", "random replacement, sizes by a power law up to 64 KiB", pareto_run},

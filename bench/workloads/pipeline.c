@@ -1,13 +1,21 @@
 /* Producers and consumers: some threads only allocate, the others only free. Memory flows one way
- * and has to find its way back. The pattern is that of xmalloc-test. */
+ * and has to find its way back. The pattern is that of xmalloc-test. Once with small blocks that are
+ * filled, once with blocks of some KiB of which only the head is written. */
 #include "workloads.h"
 
 #include <pthread.h>
 
-enum { PRODUCERS = 2, CONSUMERS = 2, BATCH = 256, PARCELS = 64 };
+enum { PRODUCERS = 2, CONSUMERS = 2, BATCH_MOST = 256, PARCELS = 64 };
+
+struct plan {
+    unsigned batch; /* blocks in a parcel */
+    size_t lowest, highest;
+    struct block *(*make)(struct tally *tally, size_t size, uint64_t tag);
+    void (*drop)(struct tally *tally, struct block *block);
+};
 
 struct parcel {
-    struct block *blocks[BATCH];
+    struct block *blocks[BATCH_MOST];
 };
 
 /* A bounded queue of parcels; a null parcel ends one consumer. */
@@ -19,6 +27,7 @@ struct queue {
 };
 
 struct worker {
+    const struct plan *plan;
     struct tally tally;
     struct random random;
     unsigned n_parcels;
@@ -65,11 +74,14 @@ static void end_consumers_after_last_producer(void)
 
 static void produce(struct worker *worker)
 {
+    const struct plan *plan = worker->plan;
+
     for (unsigned n = 0; n < worker->n_parcels; n++) {
         struct parcel *parcel = queue_take(&empty);
-        for (unsigned i = 0; i < BATCH; i++) {
+        for (unsigned i = 0; i < plan->batch; i++) {
             uint64_t drawn = random_next(&worker->random);
-            parcel->blocks[i] = block_new(&worker->tally, pick_size(drawn, 16, 256), drawn);
+            size_t size = pick_size(drawn, plan->lowest, plan->highest);
+            parcel->blocks[i] = plan->make(&worker->tally, size, drawn);
         }
         queue_put(&full, parcel);
     }
@@ -79,9 +91,7 @@ static void produce(struct worker *worker)
 static void consume(struct worker *worker)
 {
     for (struct parcel *parcel; (parcel = queue_take(&full)) != NULL;) {
-        for (unsigned i = 0; i < BATCH; i++) {
-            block_drop(&worker->tally, parcel->blocks[i]);
-        }
+        blocks_drop(&worker->tally, parcel->blocks, worker->plan->batch, worker->plan->drop);
         queue_put(&empty, parcel);
     }
 }
@@ -98,7 +108,7 @@ static void *work(void *arg)
     return NULL;
 }
 
-struct outcome pipeline_run(double scale)
+static struct outcome run(const struct plan *plan, unsigned n_parcels)
 {
     static struct worker workers[PRODUCERS + CONSUMERS];
     struct outcome outcome = {0};
@@ -107,13 +117,26 @@ struct outcome pipeline_run(double scale)
         queue_put(&empty, &parcels[i]);
     }
     for (unsigned i = 0; i < PRODUCERS + CONSUMERS; i++) {
+        workers[i].plan = plan;
         workers[i].produces = i < PRODUCERS;
         workers[i].random.state = 200 + i;
-        workers[i].n_parcels = scaled(10000, scale);
+        workers[i].n_parcels = n_parcels;
     }
     threads_run(PRODUCERS + CONSUMERS, work, workers, sizeof *workers);
     for (unsigned i = 0; i < PRODUCERS + CONSUMERS; i++) {
         tally_add(&outcome.tally, &workers[i].tally);
     }
     return outcome;
+}
+
+struct outcome pipeline_run(double scale)
+{
+    static const struct plan small = {256, 16, 256, block_new, block_drop};
+    return run(&small, scaled(10000, scale));
+}
+
+struct outcome pipeline_wide_run(double scale)
+{
+    static const struct plan wide = {32, 2049, 8192, block_new_bare, block_drop_bare};
+    return run(&wide, scaled(40000, scale));
 }

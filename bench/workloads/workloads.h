@@ -13,6 +13,7 @@ struct outcome replace_large_run(double scale);
 struct outcome server_run(double scale);
 struct outcome larson_run(double scale);
 struct outcome pipeline_run(double scale);
+struct outcome pipeline_wide_run(double scale);
 struct outcome phases_run(double scale);
 struct outcome pareto_run(double scale);
 struct outcome mixed_run(double scale);
