@@ -2,6 +2,9 @@
  * processor's caches. All others lie on the shelf, where every thread finds them. Of a slab that was made for another thread it
  * keeps but a few: that thread filled such a block, its processor has most of the lines, and it looks into its own slabs first.
  *
+ * Where a thread frees less than it allocates, others do that for it: then it takes a few slots at once from the shelf, the others
+ * ahead of their time, as if it had freed them.
+ *
  * A kept slot is KEPT, so that nobody else hands it out, its page is not purged, and to free it again is a double free.
  *
  * In the child of a fork the slot that another thread was just freeing may stay KEPT and be in no cache: it is lost, as any
@@ -9,17 +12,21 @@
 #include "cache/cache.h"
 #include "slab/shelf.h"
 
+enum { AHEAD_MOST = KEPT_MAX - 1 };
+
 void *keep_take_from_shelf(struct cache *cache, unsigned c, bool is_exact)
 {
     if (!cache->is_owned)
         return NULL;
     bool is_zero = false;
     uint8_t own = cache_shelf(cache);
-    void *p = is_exact ? NULL : shelf_take_used(c, own);
+    struct bin *bin = &cache->bins[c];
+    struct shelf_ahead ahead = {.slots = bin->kept, .n = &bin->n_kept, .most = AHEAD_MOST};
+    void *p = is_exact ? NULL : shelf_take_used(c, own, &ahead);
     if (p == NULL)
         p = shelf_take_slot(c, own, 0, &is_zero);
     if (p != NULL)
-        cache->bins[c].is_zero = is_zero;
+        bin->is_zero = is_zero;
     return p;
 }
 

@@ -159,11 +159,13 @@ static size_t file_locked(struct shelf *shelf, struct slab *s)
     return file_counted_locked(shelf, s, slab_count_free(s));
 }
 
-/* By its event a full slab has as many free slots as make it ready: they need not be counted, unless that is all. */
+/* By its event a full slab has as many free slots as make it ready: they need not be counted, unless that is all, or one of them
+ * shall be taken for sure: the event may come late. */
 static size_t file_ready_locked(struct shelf *shelf, struct slab *s)
 {
     unsigned ready_at = shelf_ready_at(s->class_index);
-    return ready_at < s->slots ? file_counted_locked(shelf, s, ready_at) : file_locked(shelf, s);
+    bool is_known = ready_at < s->slots && !class_is_wide(s->class_index);
+    return is_known ? file_counted_locked(shelf, s, ready_at) : file_locked(shelf, s);
 }
 
 /* The same for a slab that was leased or full: it is young. A full one gets its stamp when it becomes ready. */
@@ -441,19 +443,38 @@ static uint64_t without_lowest(uint64_t mask, unsigned n)
     return mask;
 }
 
-/* The lowest slot of `mask`, free ones of the group that begins with `first`. */
-static NOINLINE void *hand_out_locked(struct shelf *common, struct slab *s, unsigned first,
-                                      uint64_t mask, bool *is_zero)
+/* Of the group that begins with `first`. */
+static void *mark_slot(struct slab *s, unsigned first, uint64_t bit, enum slot_state state)
 {
-    unsigned slot = first + lowest_bit(mask);
-    *is_zero = slab_offer(s, first, mask & -mask);
-    atomic_fence_acquire(); /* the slot's last user stored FREE with release */
-    atomic_store_relaxed(&s->states[slot], SLOT_LIVE);
-    if ((mask & (mask - 1)) == 0 && slab_count_free(s) == 0) {
+    unsigned slot = first + lowest_bit(bit);
+    atomic_store_relaxed(&s->states[slot], (uint8_t)state);
+    return (void *)(s->base + (uintptr_t)slot * size_classes[s->class_index].size);
+}
+
+static void go_ahead(struct slab *s, unsigned first, uint64_t taken,
+                     const struct shelf_ahead *ahead)
+{
+    unsigned n = count_bits(taken);
+    *ahead->n = (uint16_t)n;
+    for (; taken != 0; taken &= taken - 1)
+        ahead->slots[--n] = mark_slot(s, first, taken, SLOT_KEPT);
+}
+
+/* Of `mask`, free slots of the group that begins with `first`, those of `taken`: the lowest is returned, the others go ahead. */
+static NOINLINE void *hand_out_locked(struct shelf *common, struct slab *s, unsigned first,
+                                      uint64_t mask, uint64_t taken, bool *is_zero,
+                                      const struct shelf_ahead *ahead)
+{
+    *is_zero = slab_offer(s, first, taken);
+    atomic_fence_acquire(); /* the slots' last users stored FREE with release */
+    void *p = mark_slot(s, first, taken, SLOT_LIVE);
+    if (taken != (taken & -taken))
+        go_ahead(s, first, taken & (taken - 1), ahead);
+    if (mask == taken && slab_count_free(s) == 0) {
         list_remove(&common->ready, s);
         file_locked(common, s);
     }
-    return (void *)(s->base + (uintptr_t)slot * size_classes[s->class_index].size);
+    return p;
 }
 
 static void *take_slot_locked(struct shelf *common, unsigned c, uint8_t own, unsigned pass_over,
@@ -462,36 +483,49 @@ static void *take_slot_locked(struct shelf *common, unsigned c, uint8_t own, uns
     struct slab *s = ready_wide_locked(common, c, own, fresh);
     unsigned first;
     uint64_t mask = s != NULL ? without_lowest(find_free(s, &first), pass_over) : 0;
-    return mask != 0 ? hand_out_locked(common, s, first, mask, is_zero) : NULL;
+    return mask != 0 ? hand_out_locked(common, s, first, mask, mask & -mask, is_zero, NULL) : NULL;
 }
 
-static void *take_used_locked(struct shelf *common, uint8_t own)
+/* The lowest slots of `mask` up to the first that may hold no memory, `most` at most. */
+static uint64_t used_slots(const struct slab *s, unsigned first, uint64_t mask, unsigned most)
+{
+    uint64_t used = 0;
+    for (; most > 0 && mask != 0 && slab_slot_is_used(s, first + lowest_bit(mask)); most--) {
+        used |= mask & -mask;
+        mask &= mask - 1;
+    }
+    return used;
+}
+
+static void *take_used_locked(struct shelf *common, uint8_t own, const struct shelf_ahead *ahead)
 {
     struct slab *s = choose_wide_locked(common, own);
-    unsigned first;
-    uint64_t mask = s != NULL ? find_free(s, &first) : 0;
-    bool is_zero;
-    if (mask == 0 || !slab_slot_is_used(s, first + lowest_bit(mask)))
+    if (s == NULL)
         return NULL;
-    return hand_out_locked(common, s, first, mask, &is_zero);
+    unsigned first;
+    uint64_t mask = find_free(s, &first);
+    unsigned most = ahead != NULL && s->made_for == own ? 1 + ahead->most : 1;
+    uint64_t taken = used_slots(s, first, mask, most);
+    bool is_zero;
+    return taken != 0 ? hand_out_locked(common, s, first, mask, taken, &is_zero, ahead) : NULL;
 }
 
-static NOINLINE void *take_used_of(unsigned c, uint8_t own)
+static NOINLINE void *take_used_of(unsigned c, uint8_t own, const struct shelf_ahead *ahead)
 {
     struct shelf *common = common_shelf(c);
     if (is_empty(&common->ready))
         return NULL;
     lock_take(&common->lock);
-    void *p = take_used_locked(common, own);
+    void *p = take_used_locked(common, own, ahead);
     lock_drop(&common->lock);
     return p;
 }
 
-void *shelf_take_used(unsigned c, uint8_t own)
+void *shelf_take_used(unsigned c, uint8_t own, const struct shelf_ahead *ahead)
 {
-    void *p = NULL;
-    for (unsigned k = c; p == NULL && k < CLASS_COUNT && class_may_hold(k, c); k++)
-        p = take_used_of(k, own);
+    void *p = take_used_of(c, own, ahead);
+    for (unsigned k = c + 1; p == NULL && k < CLASS_COUNT && class_may_hold(k, c); k++)
+        p = take_used_of(k, own, NULL);
     return p;
 }
 
@@ -499,6 +533,8 @@ void *shelf_take_slot(unsigned c, uint8_t own, unsigned pass_over, bool *is_zero
 {
     struct slab *fresh = NULL;
     struct shelf *common = common_shelf(c);
+    if (is_empty(&common->ready))
+        sweep_full(common);
     lock_take(&common->lock);
     void *p = take_slot_locked(common, c, own, pass_over, is_zero, &fresh);
     lock_drop(&common->lock);
@@ -528,18 +564,6 @@ static NOINLINE size_t event_locked(struct shelf *shelf, struct slab *s, unsigne
     return 0;
 }
 
-/* Under the lock `till` is exact: an empty slab is never missed. */
-size_t shelf_give_slot(struct slab *s, size_t slot)
-{
-    struct shelf *common = common_shelf(s->class_index);
-    unsigned leaves = 0; /* a wide one never does */
-    lock_take(&common->lock);
-    atomic_store_release(&s->states[slot], SLOT_FREE);
-    size_t free_bytes = hint_take_one_is_negative(&s->till) ? event_locked(common, s, &leaves) : 0;
-    lock_drop(&common->lock);
-    return free_bytes;
-}
-
 size_t shelf_event(uintptr_t address)
 {
     struct slab *s = slab_of(address);
@@ -550,6 +574,14 @@ size_t shelf_event(uintptr_t address)
     size_t free_bytes = slab_of(address) == s ? event_locked(shelf, s, &leaves) : 0;
     lock_drop(&shelf->lock);
     return leaves > 0 ? enter_common(s, leaves) : free_bytes;
+}
+
+/* Once the slot is FREE the slab may go, and its record be another's. */
+size_t shelf_give_slot(struct slab *s, size_t slot)
+{
+    uintptr_t base = s->base;
+    atomic_store_release(&s->states[slot], SLOT_FREE);
+    return hint_take_one_is_negative(&s->till) ? shelf_event(base) : 0;
 }
 
 static bool is_due(const struct slab *s, const struct shelf_pass *pass)
@@ -585,7 +617,7 @@ size_t shelf_hold_old(unsigned c, const struct shelf_pass *pass, struct slab **h
     size_t n = 0;
     struct shelf *shelf;
     for (unsigned i = 0; n < max && (shelf = class_shelf(c, i)) != NULL; i++) {
-        if (i != COMMON_SHELF)
+        if (i != COMMON_SHELF || class_is_wide(c))
             sweep_full(shelf);
         n += hold_old(shelf, pass, held + n, max - n);
     }
@@ -640,7 +672,7 @@ void shelf_visit(unsigned c, void (*visit)(struct slab *s, void *arg), void *arg
     }
 }
 
-/* Slabs of a list, or SIZE_MAX if its links, one slab's place or its shelf are wrong. */
+/* Slabs of a list, or SIZE_MAX if its links, one slab's place or its shelf are wrong, or a wide one is there in vain. */
 static size_t count_list(const struct shelf *shelf, const struct list *l, unsigned c,
                          enum slab_place place)
 {
@@ -649,6 +681,8 @@ static size_t count_list(const struct shelf *shelf, const struct list *l, unsign
     for (const struct slab *s = l->first; s != NULL; previous = s, s = s->next) {
         if (s->previous != previous || s->place != place || s->class_index != c ||
             shelf_of(s) != shelf)
+            return SIZE_MAX;
+        if (class_is_wide(c) && place == SLAB_READY && slab_count_free(s) == 0)
             return SIZE_MAX;
         n++;
     }

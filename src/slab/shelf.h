@@ -9,7 +9,7 @@
  * leases from its own shelf, then from the common one: so slabs with many live blocks seldom change hands, and their dirty
  * lines need not travel. Only when there is no memory for another slab it leases from any shelf.
  *
- * Slabs of wide slots are never leased and all on the common shelf: threads take single slots, of the slab at the lowest
+ * Slabs of wide slots are never leased and all on the common shelf: threads take single slots, or a few, of the slab at the lowest
  * address among the few that have been ready for the longest time, or of one among these that was made for them. Else each thread
  * would hold a slab of 256 KiB for each class that it uses, a third of it free.
  *
@@ -48,13 +48,21 @@ void shelf_return(struct slab *s);
  * more, the one behind so many to pass over. *is_zero: it is zero memory. */
 void *shelf_take_slot(unsigned c, uint8_t own, unsigned pass_over, bool *is_zero);
 
+/* Where slots go that are taken ahead, beside the one that was asked for: KEPT, for the same thread to hand out next. */
+struct shelf_ahead {
+    void **slots; /* room for `most`; the last one is to be handed out first */
+    uint16_t *n;  /* 0; set under the shelf's lock, so that a fork meets all of them or none */
+    unsigned most;
+};
+
 /* The same, of the first class from c on that may hold such a block (class_may_hold) and of which the free slot that comes first
  * holds memory. Not zero memory, and not aligned as c's slots are. Null if there is none. So the classes share what they have
- * touched, for each has its peak at another time. */
-void *shelf_take_used(unsigned c, uint8_t own);
+ * touched, for each has its peak at another time. If the slot is of class c and its slab was made for the caller, the next free
+ * ones that hold memory are taken ahead; ahead may be null. */
+void *shelf_take_used(unsigned c, uint8_t own, const struct shelf_ahead *ahead);
 
-/* Frees a slot of a wide slab, whatever its state; the caller has it for itself. Returns the bytes in free slots of the slab,
- * or 0 if nothing happened to it that a purge would want to know. */
+/* Frees a slot of a wide slab, whatever its state; the caller has it for itself. No lock, but for an event. Returns the bytes in
+ * free slots of the slab, or 0 if nothing happened to it that a purge would want to know. */
 size_t shelf_give_slot(struct slab *s, size_t slot);
 
 /* `till` of the slab at `address` fell below zero: moves it to the list where it belongs. Any thread, any time; an

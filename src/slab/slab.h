@@ -15,8 +15,8 @@
  * A slot's state goes FREE -> LIVE by the lessee (malloc) and LIVE -> FREE by whoever frees. The store of FREE is a
  * release: it pairs with the acquire fence after the lessee's scan, so the new user of the slot comes after the old.
  *
- * A wide slot (sizeclass.h) goes FREE -> LIVE and KEPT -> FREE under the shelf's lock, LIVE -> KEPT by whoever frees and
- * KEPT -> LIVE by the thread that keeps it (cache/keep.c), both without a lock. As it is not FREE in between, its slab stays.
+ * A wide slot (sizeclass.h) goes FREE -> LIVE or KEPT under the shelf's lock, LIVE -> KEPT by whoever frees, KEPT -> LIVE
+ * and KEPT -> FREE by the thread that keeps it (cache/keep.c), these without a lock. As it is not FREE in between, its slab stays.
  *
  * `till` counts frees down to the next event (slab_event). It is a hint: two threads may lose counts, and nothing but
  * the time of the event depends on it. Shelf sweeps recount the states and heal it.
@@ -26,7 +26,8 @@
  *  L2  every state byte is FREE, LIVE, HELD_BACK or, of a wide slot, KEPT; those at and behind `slots` are LIVE padding.
  *  L3  opened <= slots, and no slot at or behind `opened` is LIVE.
  *  L4  a page marked purged holds only FREE slots.
- *  L5  place and list agree: FULL and READY slabs are on that list of their shelf, others on none (shelf_check).
+ *  L5  place and list agree: FULL and READY slabs are on that list of their shelf, others on none; a wide READY one has a FREE
+ *      slot (shelf_check).
  *  L6  reciprocal, start_limit and slots are those of the class; of a guarded or wide slab start_limit is 0.
  *
  * Locking: header fields but `till` change under the shelf's lock, or by the lessee while leased. */

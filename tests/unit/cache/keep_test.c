@@ -117,6 +117,30 @@ static void test_no_cache(void **state)
     require_in_child(keep_nowhere, NULL);
 }
 
+/* Who frees none takes several at once, and hands them out from below. */
+static void take_ahead(void *arg)
+{
+    (void)arg;
+    open_heap();
+    char *p[KEPT_MAX + 2];
+    for (int i = 0; i < KEPT_MAX + 2; i++)
+        p[i] = cache_take(cache, WIDE);
+    for (int i = 0; i <= KEPT_MAX; i++)
+        give(&late_cache, p[i]);
+    REQUIRE(keep_take_from_shelf(cache, WIDE, true) == p[0] && cache->bins[WIDE].n_kept == 0);
+    REQUIRE(keep_take_from_shelf(cache, WIDE, false) == p[1]);
+    REQUIRE(cache->bins[WIDE].n_kept == KEPT_MAX - 1 && cache_check_all() == 0);
+    for (int i = 2; i <= KEPT_MAX; i++)
+        REQUIRE(*state_of(p[i]) == SLOT_KEPT && cache_take(cache, WIDE) == p[i]);
+    REQUIRE(cache->bins[WIDE].n_kept == 0 && shelf_check(WIDE) == 0);
+}
+
+static void test_ahead(void **state)
+{
+    (void)state;
+    require_in_child(take_ahead, NULL);
+}
+
 static void end_with_kept(void *arg)
 {
     (void)arg;
@@ -169,11 +193,12 @@ static void check_all(const struct cache *other)
     REQUIRE(count.live == live_count && count.kept == kept); /* no slot lost, none invented */
 }
 
-static unsigned char *take_and_fill(struct cache *from, unsigned c)
+static unsigned char *take_and_fill(struct cache *from, unsigned c, bool is_exact)
 {
-    unsigned char *p = cache_take(from, c);
-    size_t size = size_classes[c].size;
+    unsigned char *p = is_exact || from->bins[c].n_kept != 0 ? cache_take(from, c)
+                                                             : keep_take_from_shelf(from, c, false);
     REQUIRE(p != NULL);
+    size_t size = size_classes[slab_of((uintptr_t)p)->class_index].size;
     for (size_t i = 0; i < size && from->bins[c].is_zero; i++)
         REQUIRE(p[i] == 0);
     pattern_write(p, size, (uintptr_t)p);
@@ -198,7 +223,7 @@ static void live_at_random(void *arg)
         struct cache *mine = chance_below(&chance, 2) == 0 ? cache : other;
         if (live_count < LIVE_MAX && (live_count == 0 || what < (grows ? 600U : 350U))) {
             unsigned c = WIDE_FIRST + (unsigned)chance_below(&chance, CLASS_COUNT - WIDE_FIRST);
-            live[live_count++] = take_and_fill(mine, c);
+            live[live_count++] = take_and_fill(mine, c, what % 2 == 0);
         } else if (what < 980) {
             size_t i = chance_below(&chance, live_count);
             require_filled(live[i]);
@@ -233,8 +258,11 @@ static void test_random_life(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_last_freed_first), cmocka_unit_test(test_few_of_others),
-        cmocka_unit_test(test_no_cache),         cmocka_unit_test(test_end),
+        cmocka_unit_test(test_last_freed_first),
+        cmocka_unit_test(test_few_of_others),
+        cmocka_unit_test(test_no_cache),
+        cmocka_unit_test(test_end),
+        cmocka_unit_test(test_ahead),
         cmocka_unit_test(test_random_life),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

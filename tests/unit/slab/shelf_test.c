@@ -585,25 +585,25 @@ static void take_used_slots(void *arg)
     (void)arg;
     open_heap();
     enum { C = WIDE_FIRST };
-    REQUIRE(shelf_take_used(C, 0) == NULL);
+    REQUIRE(shelf_take_used(C, 0, NULL) == NULL);
     char *of_third = use_slot(C + 3);
-    REQUIRE(shelf_take_used(C, 0) == NULL);
+    REQUIRE(shelf_take_used(C, 0, NULL) == NULL);
     char *of_second = use_slot(C + 2);
-    REQUIRE(shelf_take_used(C, 0) == of_second);
-    REQUIRE(shelf_take_used(C, 0) == NULL && slab_records_made[C] == 0);
+    REQUIRE(shelf_take_used(C, 0, NULL) == of_second);
+    REQUIRE(shelf_take_used(C, 0, NULL) == NULL && slab_records_made[C] == 0);
     struct slab *s = slab_of((uintptr_t)of_second);
     REQUIRE(s->states[1] == SLOT_LIVE && s->opened == 2 && shelf_check(C + 2) == 0);
-    REQUIRE(shelf_take_used(C + 4, 0) == NULL);
-    REQUIRE(shelf_take_used(C + 1, 0) == of_third);
+    REQUIRE(shelf_take_used(C + 4, 0, NULL) == NULL);
+    REQUIRE(shelf_take_used(C + 1, 0, NULL) == of_third);
     char *own = use_slot(C);
     give_back(of_second);
-    REQUIRE(shelf_take_used(C, 0) == own && shelf_take_used(C, 0) == of_second);
+    REQUIRE(shelf_take_used(C, 0, NULL) == own && shelf_take_used(C, 0, NULL) == of_second);
     while (s->place == SLAB_READY) {
         bool is_zero;
         REQUIRE(slab_of((uintptr_t)shelf_take_slot(C + 2, 0, 0, &is_zero)) == s);
     }
     give_back(of_second);
-    REQUIRE(shelf_take_used(C, 0) == of_second && s->place == SLAB_FULL);
+    REQUIRE(shelf_take_used(C, 0, NULL) == of_second && s->place == SLAB_FULL);
     REQUIRE(shelf_check(C + 2) == 0 && slab_check(s) == 0);
 }
 
@@ -620,19 +620,117 @@ static void tell_used_from_purged(void *arg)
     REQUIRE(shelf_hold_old(WIDE, &pass, &held, 1) == 1 && held == s);
     REQUIRE(slab_collect_purge(s, &range, 1) == 1 && range.start == p);
     shelf_put_back(&held, 1);
-    REQUIRE(shelf_take_used(WIDE, 0) == NULL);
+    REQUIRE(shelf_take_used(WIDE, 0, NULL) == NULL);
     bool is_zero = false;
     REQUIRE(shelf_take_slot(WIDE, 0, 0, &is_zero) == p && is_zero);
     give_back(p);
     give_back((void *)s->base);
     REQUIRE(s->place == SLAB_RETIRED);
     REQUIRE(shelf_take_slot(WIDE, 0, 0, &is_zero) == (void *)s->base && !s->fresh);
-    REQUIRE(shelf_take_used(WIDE, 0) == p);
+    REQUIRE(shelf_take_used(WIDE, 0, NULL) == p);
+}
+
+enum { AHEAD = 4 };
+static void *ahead_slots[AHEAD];
+static uint16_t n_ahead;
+
+static void *take_with_others(unsigned c, uint8_t own)
+{
+    const struct shelf_ahead ahead = {.slots = ahead_slots, .n = &n_ahead, .most = AHEAD};
+    n_ahead = 0;
+    return shelf_take_used(c, own, &ahead);
+}
+
+/* The first `n` of a new slab's slots, taken and given back. */
+static char *use_slots(unsigned c, char *p[], unsigned n)
+{
+    bool is_zero;
+    for (unsigned i = 0; i < n; i++)
+        p[i] = shelf_take_slot(c, 0, 0, &is_zero);
+    char *stays = shelf_take_slot(c, 0, 0, &is_zero);
+    for (unsigned i = 0; i < n; i++)
+        give_back(p[i]);
+    return stays;
+}
+
+/* Up to so many others of the group, those that hold memory, the lowest to be handed out first; of another's slab and of another
+ * class none. */
+static void take_slots_ahead(void *arg)
+{
+    (void)arg;
+    open_heap();
+    enum { USED = AHEAD + 3 };
+    char *p[USED];
+    use_slots(WIDE, p, USED);
+    struct slab *s = slab_of((uintptr_t)p[0]);
+    REQUIRE(take_with_others(WIDE, 0) == p[0] && n_ahead == AHEAD && s->states[0] == SLOT_LIVE);
+    for (int i = 0; i < AHEAD; i++)
+        REQUIRE(ahead_slots[i] == p[AHEAD - i] && s->states[AHEAD - i] == SLOT_KEPT);
+    REQUIRE(s->states[AHEAD + 1] == SLOT_FREE && slab_check(s) == 0 && shelf_check(WIDE) == 0);
+    REQUIRE(take_with_others(WIDE, 0) == p[AHEAD + 1] && n_ahead == 1);
+    REQUIRE(ahead_slots[0] == p[AHEAD + 2]);
+    REQUIRE(take_with_others(WIDE, 0) == NULL && n_ahead == 0); /* the next was never offered */
+    for (int i = 0; i < 3; i++)
+        give_back(p[i]);
+    REQUIRE(take_with_others(WIDE, 1) == p[0] && n_ahead == 0);
+    REQUIRE(take_with_others(WIDE - 1, 0) == p[1] && n_ahead == 0);
+    REQUIRE(s->states[2] == SLOT_FREE && shelf_check(WIDE) == 0);
+}
+
+/* The last free slots go ahead: the slab is full. */
+static void take_last_ahead(void *arg)
+{
+    (void)arg;
+    open_heap();
+    char *p[WIDE_SLOTS - 1];
+    char *stays = use_slots(WIDE, p, WIDE_SLOTS - 1);
+    struct slab *s = slab_of((uintptr_t)stays);
+    unsigned taken = 0;
+    while (s->place == SLAB_READY) {
+        REQUIRE(slab_of((uintptr_t)take_with_others(WIDE, 0)) == s);
+        taken += 1U + n_ahead;
+    }
+    REQUIRE(taken == WIDE_SLOTS - 1 && s->place == SLAB_FULL && shelf_check(WIDE) == 0);
+}
+
+/* Frees of wide slots take no lock: an event may come late, twice, or not at all. */
+static void miss_wide_events(void *arg)
+{
+    (void)arg;
+    open_heap();
+    char *p[WIDE_SLOTS];
+    bool is_zero;
+    for (int i = 0; i < WIDE_SLOTS; i++)
+        p[i] = shelf_take_slot(WIDE, 0, 0, &is_zero);
+    struct slab *s = slab_of((uintptr_t)p[0]);
+    REQUIRE(s->place == SLAB_FULL);
+    REQUIRE(shelf_event(s->base) == 0 && s->place == SLAB_FULL && shelf_check(WIDE) == 0);
+    s->states[7] = SLOT_FREE;
+    REQUIRE(shelf_take_slot(WIDE, 0, 0, &is_zero) == p[7] && !is_zero);
+    REQUIRE(s->place == SLAB_FULL && slab_records_made[WIDE] == 1 && shelf_check(WIDE) == 0);
+    s->states[8] = SLOT_FREE;
+    struct shelf_pass pass = {.number = 1, .now_ms = (uint32_t)fake.now_ms + 1000, .age_ms = 0};
+    struct slab *held;
+    REQUIRE(shelf_hold_old(WIDE, &pass, &held, 1) == 1 && held == s);
+    shelf_put_back(&held, 1);
+    s->states[8] = SLOT_LIVE;
+    REQUIRE(shelf_check(WIDE) == 5); /* ready in vain */
+    s->states[8] = SLOT_FREE;
+    REQUIRE(shelf_take_slot(WIDE, 0, 0, &is_zero) == p[8] && s->place == SLAB_FULL);
+    give_slot(p[9], 1);
+    REQUIRE(s->place == SLAB_READY && shelf_check(WIDE) == 0);
+    s->states[9] = SLOT_LIVE;
+    REQUIRE(shelf_check(WIDE) == 5);
+    s->states[9] = SLOT_FREE;
+    REQUIRE(shelf_check(WIDE) == 0);
 }
 
 static void test_used_slots(void **state)
 {
     (void)state;
+    require_in_child(take_slots_ahead, NULL);
+    require_in_child(take_last_ahead, NULL);
+    require_in_child(miss_wide_events, NULL);
     require_in_child(take_used_slots, NULL);
     require_in_child(tell_used_from_purged, NULL);
 }
@@ -857,7 +955,7 @@ static void lease_stand_ins(void *arg)
     shelf_return(lease_own(OWNED - 1, COMMON_SHELF, 1));
     REQUIRE(shelf_lease(OWNED, FIRST, false)->class_index == OWNED);
     shelf_return(lease_own(WIDE_FIRST - 1, COMMON_SHELF, 1));
-    REQUIRE(shelf_take_used(WIDE_FIRST, FIRST) == NULL);
+    REQUIRE(shelf_take_used(WIDE_FIRST, FIRST, NULL) == NULL);
 }
 
 /* Few are looked at. */
