@@ -330,13 +330,14 @@ enum { NARROW_MOST = 2048 }; /* slots above it are wide (src/sizeclass/sizeclass
 static void print_way_wide(int c, const struct class_facts *k)
 {
     printf("  1. A table gives the size class: class %d, slots of %zu bytes.\n", c, k->slot_bytes);
-    puts(
-        "  2. The thread keeps up to five slots of the class that it freed last, and takes the last "
-        "one\n"
-        "     first. No lock. This is the usual case.");
-    printf("  3. Else the lowest free slot of a slab on the class's shelf, under its lock, and up to "
-           "four\n     more to keep. A slab has %zu slots in %zu KiB.\n",
-           k->slots, k->slab_bytes / 1024);
+    puts("  2. The thread keeps up to five slots of the class that it freed last, and takes the "
+         "last "
+         "one\n"
+         "     first. No lock. This is the usual case.");
+    printf(
+        "  3. Else the lowest free slot of a slab on the class's shelf, under its lock, and up to "
+        "four\n     more to keep. A slab has %zu slots in %zu KiB.\n",
+        k->slots, k->slab_bytes / 1024);
     puts("  4. If that slot is not in memory, rather one of the next classes that is: up to a "
          "quarter\n"
          "     longer.");
@@ -344,7 +345,8 @@ static void print_way_wide(int c, const struct class_facts *k)
          "     already before one that is not.");
     puts("  free() finds the slab by the address, checks that a live block starts there, and keeps "
          "it\n"
-         "  by one atomic exchange; the one kept longest is given back to its slab, without a lock.");
+         "  by one atomic exchange; the one kept longest is given back to its slab, without a "
+         "lock.");
 }
 
 static void print_way_large(size_t usable)

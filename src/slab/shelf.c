@@ -468,7 +468,7 @@ static NOINLINE void *hand_out_locked(struct shelf *common, struct slab *s, unsi
     *is_zero = slab_offer(s, first, taken);
     atomic_fence_acquire(); /* the slots' last users stored FREE with release */
     void *p = mark_slot(s, first, taken, SLOT_LIVE);
-    if (taken != (taken & -taken))
+    if (ahead != NULL)
         go_ahead(s, first, taken & (taken - 1), ahead);
     if (mask == taken && slab_count_free(s) == 0) {
         list_remove(&common->ready, s);
