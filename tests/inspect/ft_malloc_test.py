@@ -24,9 +24,10 @@ ADDR_NO_RANDOMIZE = 0x0040000
 PERSONALITY = ctypes.CDLL(None).personality
 # The exercise's best mark: test2 may take so many more than test0.
 START_PAGES = 3
-# What a small program may cost more than under the system's malloc: KiB of its own, and with what programs share: code
-# of ours and of the C library, of which the kernel maps 64 KiB around each touch, wherever the borders fall.
-ANONYMOUS_KIB, RESIDENT_KIB = 32, 250
+# What a small program may cost more of its own memory than under the system's malloc. Resident code, which programs
+# share, is told but not judged: the kernel maps 64 KiB of a file around each touch, or from Linux 6.18 a whole large
+# folio, wherever the borders fall, of the C library too. What we touch of ours is held by tests/golden/check-layout.
+ANONYMOUS_KIB = 32
 
 
 def environment(library, **more):
@@ -68,8 +69,7 @@ def check_reclaims(checks, programs, env):
 
 
 def resident(program, env):
-    """KiB of a small program by /proc: (all, anonymous), the smallest of some runs. The kernel maps 64 KiB of a file around
-    a touch: how much of the C library that brings depends on its address by up to 200 KiB, so that differs each time."""
+    """KiB of a small program by /proc: (all, anonymous), the smallest of some runs with random addresses."""
     PERSONALITY(0)
     figures = []
     for _ in range(40):
@@ -85,7 +85,6 @@ def check_resident(checks, program, env):
     print(f"a small program: {anonymous} KiB anonymous, {plain_anonymous} under the system's malloc; "
           f"{rss} and {plain_rss} resident")
     checks.that(anonymous <= plain_anonymous + ANONYMOUS_KIB, "its own memory")
-    checks.that(rss <= plain_rss + RESIDENT_KIB, "with the library's code")
 
 
 def check_growth(checks, programs, env):
