@@ -2,13 +2,13 @@
  * processor's caches. All others lie on the shelf, where every thread finds them. Of a slab that was made for another thread it
  * keeps but a few: that thread filled such a block, its processor has most of the lines, and it looks into its own slabs first.
  *
- * Where a thread frees less than it allocates, others do that for it: then it takes a few slots at once from the shelf, the others
- * ahead of their time, as if it had freed them.
+ * A thread that frees too few of the blocks it allocates finds nothing kept. Then it takes a few slots at once from the shelf: one
+ * to hand out, the others KEPT, as if it had freed them.
  *
  * A kept slot is KEPT, so that nobody else hands it out, its page is not purged, and to free it again is a double free.
  *
- * In the child of a fork the slot that another thread was just freeing may stay KEPT and be in no cache: it is lost, as any
- * block that the thread held. */
+ * In the child of a fork a slot that another thread was just keeping, taking or giving back may stay KEPT and be in no cache: it
+ * is lost, as any block that the thread held. */
 #include "cache/cache.h"
 #include "slab/shelf.h"
 

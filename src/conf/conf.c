@@ -169,6 +169,13 @@ static void add_accepted(struct text *t, const struct knob *k)
     text_add(t, ")");
 }
 
+/* A file that is none of settings shall not write to the terminal what it likes. */
+static void add_printable(struct text *t, struct piece p)
+{
+    for (size_t i = 0; i < p.n; i++)
+        text_add_bytes(t, p.chars[i] >= ' ' && p.chars[i] <= '~' ? &p.chars[i] : "?", 1);
+}
+
 static void complain(struct piece key, struct piece value, const struct knob *k, const char *where)
 {
     struct text t;
@@ -176,7 +183,7 @@ static void complain(struct piece key, struct piece value, const struct knob *k,
     text_add(&t, "ration: ");
     text_add(&t, where);
     text_add(&t, k == NULL ? ": unknown option '" : ": option '");
-    text_add_bytes(&t, key.chars, key.n);
+    add_printable(&t, key);
     if (k == NULL) {
         text_add(&t, "' is ignored; known are:");
         for (int i = 0; i < KNOB_COUNT; i++) {
@@ -186,7 +193,7 @@ static void complain(struct piece key, struct piece value, const struct knob *k,
         text_add(&t, " config");
     } else {
         text_add(&t, "' cannot be '");
-        text_add_bytes(&t, value.chars, value.n);
+        add_printable(&t, value);
         text_add(&t, "', expected ");
         add_accepted(&t, k);
         text_add(&t, "; it is ignored");
@@ -228,7 +235,9 @@ static const char *choose_path(const char *setting, char *path)
         struct piece value;
         struct piece key = trim(cut(cut(rest, ',', &rest), '=', &value));
         value = trim(value);
-        if (is_same(key, "config") && value.n < PATH_MAX_CHARS) {
+        if (is_same(key, "config")) {
+            if (value.n >= PATH_MAX_CHARS)
+                return "(its path is longer than 255 bytes)";
             memcpy(path, value.chars, value.n);
             path[value.n] = '\0';
             return path;

@@ -12,6 +12,7 @@
 
 enum on_error { ON_ERROR_ABORT, ON_ERROR_REPORT, ON_ERROR_IGNORE };
 enum huge_pages { HUGE_PAGES_AUTO, HUGE_PAGES_NEVER };
+enum deepbind { DEEPBIND_DROP, DEEPBIND_KEEP };
 enum { FILL_NOT = -1 }; /* of fill_new and fill_freed */
 enum harden { HARDEN_OFF, HARDEN_FAST, HARDEN_FULL };
 

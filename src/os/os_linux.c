@@ -175,18 +175,17 @@ static void linux_pages_split(void *start, size_t bytes)
 
 static int64_t linux_read_file(const char *path, char *buffer, size_t n)
 {
-    long fd = syscall6(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0, 0, 0);
+    long fd =
+        syscall6(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0, 0, 0);
     if (syscall_failed(fd))
         return -1;
     size_t have = 0;
-    while (have < n) {
-        long got = syscall6(SYS_read, fd, (long)(buffer + have), (long)(n - have), 0, 0, 0);
-        if (syscall_failed(got) || got == 0)
-            break;
+    long got = 0;
+    while (have < n &&
+           (got = syscall6(SYS_read, fd, (long)(buffer + have), (long)(n - have), 0, 0, 0)) > 0)
         have += (size_t)got;
-    }
     syscall6(SYS_close, fd, 0, 0, 0, 0, 0);
-    return (int64_t)have;
+    return have == 0 && got < 0 ? -1 : (int64_t)have;
 }
 
 /* A mapping beyond the file's end would kill the program at its first touch: the length is asked before. */

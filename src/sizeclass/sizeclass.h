@@ -52,7 +52,7 @@ static ALWAYS_INLINE unsigned class_of(size_t n)
     return (unsigned)class_row(n) / CLASS_STRIDE;
 }
 
-/* Wide slots are handed out one at a time (slab/shelf.h), the others by lease. */
+/* Wide slots are handed out one or a few at a time (slab/shelf.h), the others by lease. */
 static inline bool class_is_wide(unsigned c)
 {
     return c >= WIDE_FIRST;

@@ -101,6 +101,25 @@ def lua(case):
     case.same_output([need('lua5.4'), '-e', LUA])
 
 
+PHP = r'''
+$h = []; for ($i = 0; $i < 200000; $i++) { $k = $i % 5003; $h[$k] = ($h[$k] ?? "") . "v$i"; }
+echo count($h), " ", array_sum(array_map("strlen", $h)), "\n";
+$o = []; for ($i = 0; $i < 50000; $i++) { $o[] = (object)["n" => $i, "s" => str_repeat("x", $i % 60)]; }
+usort($o, fn($a, $b) => $b->n <=> $a->n); echo $o[0]->n, "\n"; unset($o); gc_collect_cycles();
+echo strlen(json_encode($h)), " ", strlen(preg_replace("/v(\d)/", "<$1>", implode(",", $h))), "\n";
+foreach (["ctype", "tokenizer", "pdo", "phar", "fileinfo"] as $e) echo $e, extension_loaded($e) ? " is there\n" : " is missing\n";
+echo count(token_get_all("<?php " . str_repeat('$a = foo($b);', 2000))), "\n";
+'''
+
+
+def php(case):
+    """It opens its extensions with RTLD_DEEPBIND, and frees what they allocate."""
+    program = need('php')
+    for env in ({}, {'USE_ZEND_ALLOC': '0'}):
+        case.same(lambda side, e=env: side.run(
+            [program, side.write('work.php', '<?php ' + PHP)], env=e, seconds=120).stdout)
+
+
 NODE = r'''
 const { Worker, isMainThread, parentPort, workerData } = require('worker_threads');
 function churn(seed) {
@@ -171,4 +190,4 @@ def java(case):
                 [program, '-Xmx256m', c, side.write('Churn.java', JAVA)], seconds=120).stdout)
 
 
-CASES = {f.__name__: f for f in (python, python_malloc, python_tests, perl, ruby, lua, node, java)}
+CASES = {f.__name__: f for f in (python, python_malloc, python_tests, perl, ruby, lua, php, node, java)}

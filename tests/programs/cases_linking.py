@@ -46,8 +46,14 @@ def dlopen_many_times(case):
 
 
 def deepbind_plugin(case):
-    out = case.under.run([native(case, 'deepbind'), native(case, 'plugin.so')]).stdout
-    expect('plugin: ok' in out and 'foreign block: reported' in out, 'deepbind: got %s', out)
+    out = case.under.run([native(case, 'deepbind'), os.path.basename(native(case, 'plugin.so'))]).stdout
+    expect('plugin: ok' in out, 'deepbind: got %s', out)
+
+
+def deepbind_kept(case):
+    out = case.under.run([native(case, 'deepbind'), native(case, 'plugin.so'), 'apart'],
+                         env={'RATION': 'deepbind=keep'}).stdout
+    expect('plugin: ok' in out and 'foreign block: reported' in out, 'deepbind=keep: got %s', out)
 
 
 def early_constructors(case):
@@ -166,7 +172,7 @@ def privileged_programs_ignore_settings(case):
 
 
 CASES = {f.__name__: f for f in (static_binary, linked_with_library, preloaded, dlopen_after_start,
-                                 dlopen_many_times, deepbind_plugin, early_constructors, two_copies,
+                                 dlopen_many_times, deepbind_plugin, deepbind_kept, early_constructors, two_copies,
                                  little_address_space, exhausted_address_space, seccomp_filters,
                                  strict_overcommit, statistics_at_exit,
                                  privileged_programs_ignore_settings)}

@@ -1,5 +1,6 @@
-/* With RTLD_DEEPBIND two allocators live in one process: each must serve its own blocks, and a
-   block of the one that is given to the other's free must be recognised. */
+/* deepbind PLUGIN [apart]: opens a library with RTLD_DEEPBIND. The plugin's blocks are the program's, and the other way round.
+   Apart, two allocators live in one process: each must serve its own blocks, and a block of the one that is given to the other's
+   free must be recognised. A PLUGIN without a slash is found by this program's own search path alone. */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,12 +36,16 @@ int main(int argc, char **argv)
     void *(*plugin_new)(size_t) = (void *(*)(size_t))dlsym(plugin, "plugin_new");
     int (*plugin_use)(void) = (int (*)(void))dlsym(plugin, "plugin_use");
     void (*plugin_delete)(void *) = (void (*)(void *))dlsym(plugin, "plugin_delete");
+    int apart = argc > 2;
     char *block = plugin_new(5000);
     memset(block, 1, 5000);
     char *own = malloc(5000);
-    plugin_delete(block);
-    free(own);
+    memset(own, 2, 5000);
+    plugin_delete(apart ? block : own);
+    free(apart ? own : block);
     printf("plugin: %s\n", plugin_use() == 0 ? "ok" : "failed");
-    printf("foreign block: %s\n", foreign_free_is_reported(plugin_new) ? "reported" : "unnoticed");
+    if (apart)
+        printf("foreign block: %s\n",
+               foreign_free_is_reported(plugin_new) ? "reported" : "unnoticed");
     return 0;
 }

@@ -1,5 +1,4 @@
-/* A plugin that is opened with RTLD_DEEPBIND: its malloc is the C library's, whatever was
- * preloaded. */
+/* A plugin that is opened with RTLD_DEEPBIND: with the flag its malloc is the C library's, whatever was preloaded. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -151,6 +151,12 @@ static void test_named_file(void **state)
     conf_read("config=/no/such/file", "program");
     assert_non_null(strstr(fake.message, "cannot read the configuration file '/no/such/file'"));
     assert_int_equal(fake.message_writes, 1);
+    char longest[300] = "config=";
+    memset(longest + 7, 'x', 256);
+    conf_read(longest, "program");
+    assert_non_null(strstr(fake.message, "(its path is longer than 255 bytes)"));
+    conf_read("col\x1b[2Jour=\xc3\xa9", "program");
+    assert_non_null(strstr(fake.message, "unknown option 'col?[2Jour' is ignored"));
 }
 
 /* Any text at all: nothing read past its end, nothing hangs, values stay within their bounds. */

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -437,6 +438,12 @@ static void test_read_file(void **state)
     assert_string_equal(some, "012.");
     unlink(path);
     assert_int_equal(os_linux.read_file(path, got, sizeof got), -1);
+    assert_int_equal(os_linux.read_file("/tmp", got, sizeof got), -1);
+    assert_int_equal(os_linux.read_file("/dev/null", got, sizeof got), 0);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(os_linux.read_file(path, got, sizeof got),
+                     0); /* at once, though nobody writes */
+    unlink(path);
     assert_int_equal(errno, 777);
 }
 

@@ -467,6 +467,13 @@ static void give_slot(void *p, size_t expected_free_slots)
     REQUIRE(give_back(p) == expected_free_slots * size_classes[WIDE].size);
 }
 
+static void take_slots(char *p[], unsigned n, uint8_t own)
+{
+    bool is_zero;
+    for (unsigned i = 0; i < n; i++)
+        p[i] = shelf_take_slot(WIDE, own, 0, &is_zero);
+}
+
 /* One at a time, the lowest first; zero memory when never used; full, ready again, retired. */
 static void take_wide_slots(void *arg)
 {
@@ -537,8 +544,7 @@ static void choose_among_wide(void *arg)
     open_heap();
     char *p[2 * WIDE_SLOTS];
     bool is_zero;
-    for (int i = 0; i < 2 * WIDE_SLOTS; i++)
-        p[i] = shelf_take_slot(WIDE, 0, 0, &is_zero);
+    take_slots(p, 2 * WIDE_SLOTS, 0);
     give_slot(p[20], 1);
     give_slot(p[3], 1);
     REQUIRE(p[3] < p[20]);
@@ -641,13 +647,12 @@ static void *take_with_others(unsigned c, uint8_t own)
     return shelf_take_used(c, own, &ahead);
 }
 
-/* The first `n` of a new slab's slots, taken and given back. */
-static char *use_slots(unsigned c, char *p[], unsigned n)
+/* The first `n` of a new slab's slots, taken and given back. Returns the next one, which stays. */
+static char *use_slots(char *p[], unsigned n)
 {
-    bool is_zero;
-    for (unsigned i = 0; i < n; i++)
-        p[i] = shelf_take_slot(c, 0, 0, &is_zero);
-    char *stays = shelf_take_slot(c, 0, 0, &is_zero);
+    char *stays;
+    take_slots(p, n, 0);
+    take_slots(&stays, 1, 0);
     for (unsigned i = 0; i < n; i++)
         give_back(p[i]);
     return stays;
@@ -661,7 +666,7 @@ static void take_slots_ahead(void *arg)
     open_heap();
     enum { USED = AHEAD + 3 };
     char *p[USED];
-    use_slots(WIDE, p, USED);
+    use_slots(p, USED);
     struct slab *s = slab_of((uintptr_t)p[0]);
     REQUIRE(take_with_others(WIDE, 0) == p[0] && n_ahead == AHEAD && s->states[0] == SLOT_LIVE);
     for (int i = 0; i < AHEAD; i++)
@@ -683,7 +688,7 @@ static void take_last_ahead(void *arg)
     (void)arg;
     open_heap();
     char *p[WIDE_SLOTS - 1];
-    char *stays = use_slots(WIDE, p, WIDE_SLOTS - 1);
+    char *stays = use_slots(p, WIDE_SLOTS - 1);
     struct slab *s = slab_of((uintptr_t)stays);
     unsigned taken = 0;
     while (s->place == SLAB_READY) {
@@ -700,8 +705,7 @@ static void miss_wide_events(void *arg)
     open_heap();
     char *p[WIDE_SLOTS];
     bool is_zero;
-    for (int i = 0; i < WIDE_SLOTS; i++)
-        p[i] = shelf_take_slot(WIDE, 0, 0, &is_zero);
+    take_slots(p, WIDE_SLOTS, 0);
     struct slab *s = slab_of((uintptr_t)p[0]);
     REQUIRE(s->place == SLAB_FULL);
     REQUIRE(shelf_event(s->base) == 0 && s->place == SLAB_FULL && shelf_check(WIDE) == 0);
@@ -1042,8 +1046,8 @@ static void take_wide_of_own(void *arg)
     open_heap_with_shelves();
     bool is_zero;
     char *p[2 * WIDE_SLOTS];
-    for (int i = 0; i < 2 * WIDE_SLOTS; i++)
-        p[i] = shelf_take_slot(WIDE, i < WIDE_SLOTS ? FIRST : SECOND, 0, &is_zero);
+    take_slots(p, WIDE_SLOTS, FIRST);
+    take_slots(p + WIDE_SLOTS, WIDE_SLOTS, SECOND);
     struct slab *of_first = slab_of((uintptr_t)p[0]);
     struct slab *of_second = slab_of((uintptr_t)p[WIDE_SLOTS]);
     REQUIRE(of_first->base < of_second->base && of_first->made_for == FIRST &&
