@@ -11,6 +11,9 @@
 
 enum { key_json = 256, most_sizes = 256 };
 
+static const size_t address_space_bytes = (size_t)1
+                                          << 47; /* a process's, with four levels of page tables */
+
 struct asking {
     size_t sizes[most_sizes];
     int n_sizes;
@@ -190,7 +193,7 @@ static void print_sizes(const struct library *library, const struct asking *aski
         const size_t n = asking->sizes[i], usable = library->good_size(n);
         const int c = class_of_usable(facts, usable);
         printf("%13zu %13zu", n, usable);
-        if (usable < n) {
+        if (usable < n || usable >= address_space_bytes) {
             puts("             -   -  nothing: it is too large");
             continue;
         }
@@ -331,9 +334,7 @@ static void print_way_wide(int c, const struct class_facts *k)
 {
     printf("  1. A table gives the size class: class %d, slots of %zu bytes.\n", c, k->slot_bytes);
     puts("  2. The thread keeps up to five slots of the class that it freed last, and takes the "
-         "last "
-         "one\n"
-         "     first. No lock. This is the usual case.");
+         "last one\n     first. No lock. This is the usual case.");
     printf(
         "  3. Else the lowest free slot of a slab on the class's shelf, under its lock, and up to "
         "four\n     more to keep. A slab has %zu slots in %zu KiB.\n",

@@ -336,7 +336,7 @@ static int run_compare(int argc, char **argv)
     static struct comparison comparison = {.rounds = 5};
     argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &comparison);
     if (launch_find_program(comparison.program[0], comparison.path) != 0)
-        return command_fail("compare", EXIT_USAGE, "%s cannot be run: %s", comparison.program[0],
+        return command_fail("compare", EXIT_USAGE, "'%s' cannot be run: %s", comparison.program[0],
                             strerror(errno));
     struct elf_facts facts;
     elf_read_program(&facts, comparison.path);

@@ -4,6 +4,7 @@
 #include "demo/demo.h"
 #include "json.h"
 #include "lab/output.h"
+#include "launch.h"
 #include <argp.h>
 #include <errno.h>
 #include <limits.h>
@@ -303,7 +304,9 @@ static int run_demo(int argc, char **argv)
                             "no library at %s: build it with `make`, or name it "
                             "with --library",
                             demo.library != NULL ? demo.library : beside);
-    return play_all(&demo, library, all);
+    struct library opened;
+    const int status = library_open(&opened, library, "demo");
+    return status == EXIT_FINE ? play_all(&demo, library, all) : status;
 }
 
 const struct command command_demo = {

@@ -140,8 +140,8 @@ static void examine_file(struct examination *e)
              "it is a Go program: the Go heap does not use malloc, only C code in it does");
     if (facts->imports_dlopen)
         find(e, NOTE,
-             "it opens libraries while it runs (dlopen): one opened with RTLD_DEEPBIND would use "
-             "the C library's malloc");
+             "it opens libraries while it runs (dlopen): RTLD_DEEPBIND, with which they would use "
+             "the C library's malloc, is taken off (RATION=deepbind=keep leaves it)");
 }
 
 static bool is_family(const char *symbol)
@@ -368,8 +368,7 @@ static void observe(const struct library *library, int child, struct observation
 static int run_observed(const struct examination *e, const struct asking *asking,
                         const struct library *library, struct observation *o)
 {
-    fflush(NULL);
-    const pid_t child = fork();
+    const pid_t child = launch_fork();
     if (child == 0) {
         launch_preload(e->library);
         if (asking->wants_json)
@@ -509,7 +508,7 @@ static int run_doctor(int argc, char **argv)
     if (asking.pid != 0)
         return explain_process(&asking);
     if (launch_find_program(asking.program[0], path) != 0)
-        return command_fail("doctor", EXIT_USAGE, "%s cannot be run: %s", asking.program[0],
+        return command_fail("doctor", EXIT_USAGE, "'%s' cannot be run: %s", asking.program[0],
                             strerror(errno));
     if (command_find_library("libration.so", found, sizeof found) != 0)
         return command_fail("doctor", EXIT_USAGE, "no library at %s: build it with `make`", found);

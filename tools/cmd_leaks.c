@@ -6,7 +6,6 @@
 #include "leak_report.h"
 #include <argp.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -102,29 +101,18 @@ static void exec_program(const struct searching *searching, const char *path, co
     launch_set("stacks", number);
     if (searching->wants_json)
         dup2(STDERR_FILENO, STDOUT_FILENO);
-    signal(SIGINT, SIG_DFL);
-    signal(SIGQUIT, SIG_DFL);
     execv(path, searching->program);
-    command_fail("leaks", 0, "%s cannot be run: %s", path, strerror(errno));
+    command_fail("leaks", 0, "'%s' cannot be run: %s", path, strerror(errno));
     _exit(127);
 }
 
 static int run_program(const struct searching *searching, const char *path, const char *library,
                        int *status)
 {
-    fflush(NULL);
-    signal(SIGINT, SIG_IGN);
-    signal(SIGQUIT, SIG_IGN);
-    const pid_t child = fork();
+    const pid_t child = launch_fork();
     if (child == 0)
         exec_program(searching, path, library);
-    if (child < 0)
-        return command_fail("leaks", EXIT_USAGE, "cannot start a process: %s", strerror(errno));
-    while (waitpid(child, status, 0) < 0)
-        if (errno != EINTR)
-            return command_fail("leaks", EXIT_USAGE, "cannot wait for the program: %s",
-                                strerror(errno));
-    return EXIT_FINE;
+    return launch_wait("leaks", child, status);
 }
 
 static int report_program(const char *path, int status)
@@ -172,7 +160,7 @@ static int run_leaks(int argc, char **argv)
     if (command_find_library("libration.so", library, sizeof library) != 0)
         return command_fail("leaks", EXIT_USAGE, "no library at %s: build it with `make`", library);
     if (launch_find_program(searching.program[0], path) != 0)
-        return command_fail("leaks", EXIT_USAGE, "%s cannot be run: %s", searching.program[0],
+        return command_fail("leaks", EXIT_USAGE, "'%s' cannot be run: %s", searching.program[0],
                             strerror(errno));
     elf_read_program(&facts, path);
     const char *reason = elf_why_not_preloaded(&facts);

@@ -199,7 +199,7 @@ static int run_run(int argc, char **argv)
     if (command_find_library("libration.so", library, sizeof library) != 0)
         return command_fail("run", EXIT_USAGE, "no library at %s: build it with `make`", library);
     if (launch_find_program(running.program[0], path) != 0)
-        return command_fail("run", EXIT_USAGE, "%s cannot be run: %s", running.program[0],
+        return command_fail("run", EXIT_USAGE, "'%s' cannot be run: %s", running.program[0],
                             strerror(errno));
     elf_read_program(&facts, path);
     const char *reason = elf_why_not_preloaded(&facts);
@@ -209,7 +209,7 @@ static int run_run(int argc, char **argv)
     launch_preload(library);
     start_names(&running);
     execv(path, running.program);
-    return command_fail("run", EXIT_USAGE, "%s cannot be run: %s", running.program[0],
+    return command_fail("run", EXIT_USAGE, "'%s' cannot be run: %s", running.program[0],
                         strerror(errno));
 }
 

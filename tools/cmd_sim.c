@@ -147,7 +147,7 @@ static double parse_seconds(struct argp_state *state, const char *text)
     char *end;
     const double seconds = strtod(text, &end);
     if (end == text || *end != '\0' || !(seconds > 0 && seconds <= 86400))
-        argp_error(state, "--seconds expects a number above 0, not '%s'", text);
+        argp_error(state, "--seconds expects a number above 0, up to 86400, not '%s'", text);
     return seconds;
 }
 
@@ -159,6 +159,20 @@ static uint64_t parse_count(struct argp_state *state, const char *option, const 
     if (errno != 0 || end == text || *end != '\0' || text[0] == '-')
         argp_error(state, "--%s expects a number, not '%s'", option, text);
     return value;
+}
+
+/* One of `words`, which | parts. */
+static const char *parse_word(struct argp_state *state, const char *option, const char *text,
+                              const char *words)
+{
+    for (const char *at = words; *at != '\0';) {
+        const size_t n = strcspn(at, "|");
+        if (strlen(text) == n && strncmp(text, at, n) == 0)
+            return text;
+        at += n + (at[n] == '|');
+    }
+    argp_error(state, "--%s expects one of %s, not '%s'", option, words, text);
+    return text;
 }
 
 static error_t parse_choice(int key, char *argument, struct argp_state *state, struct sim *sim)
@@ -177,17 +191,16 @@ static error_t parse_choice(int key, char *argument, struct argp_state *state, s
             argp_error(state, "--align expects a power of two up to 4096, not '%s'", argument);
         return 0;
     case key_order:
-        sim->choices.order = argument;
+        sim->choices.order = parse_word(state, "order", argument, "lifo|address|size|implicit");
         return 0;
     case key_coalesce:
-        sim->choices.coalesce = strcmp(argument, "none") == 0 ? "never" : argument;
-        if (strcmp(argument, "immediate") != 0 && strcmp(argument, "deferred") != 0 &&
-            strcmp(sim->choices.coalesce, "never") != 0)
-            argp_error(state, "--coalesce expects immediate, deferred or never, not '%s'",
-                       argument);
+        sim->choices.coalesce =
+            parse_word(state, "coalesce", argument, "immediate|deferred|never|none");
+        if (strcmp(argument, "none") == 0)
+            sim->choices.coalesce = "never";
         return 0;
     case key_fit:
-        sim->choices.fit = argument;
+        sim->choices.fit = parse_word(state, "fit", argument, "first|next|best|worst");
         return 0;
     case key_no_split:
         sim->choices.no_split = true;
@@ -317,9 +330,7 @@ static int print_generated(const struct sim *sim)
     generator_run(generator, sim->seed, &trace);
     trace_write(&trace, stdout);
     trace_drop(&trace);
-    return fflush(stdout) == 0
-               ? EXIT_FINE
-               : command_fail("sim", EXIT_USAGE, "cannot write the trace: %s", strerror(errno));
+    return EXIT_FINE;
 }
 
 static int load(const struct sim *sim, const char *source, struct trace *trace)
@@ -350,7 +361,7 @@ static FILE *open_output(const char *path)
 {
     FILE *out = strcmp(path, "-") == 0 ? stdout : fopen(path, "w");
     if (out == NULL)
-        command_fail("sim", EXIT_USAGE, "%s: cannot be written: %s", path, strerror(errno));
+        command_fail("sim", EXIT_USAGE, "'%s' cannot be written: %s", path, strerror(errno));
     return out;
 }
 
@@ -358,7 +369,7 @@ static int close_output(FILE *out, const char *path)
 {
     const bool failed = ferror(out) != 0;
     if ((out == stdout ? fflush(out) : fclose(out)) != 0 || failed)
-        return command_fail("sim", EXIT_USAGE, "%s: cannot be written: %s", path, strerror(errno));
+        return command_fail("sim", EXIT_USAGE, "'%s' cannot be written: %s", path, strerror(errno));
     return EXIT_FINE;
 }
 

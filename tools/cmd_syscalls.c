@@ -11,7 +11,6 @@
 #include <argp.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -95,10 +94,8 @@ static void exec_program(const struct counting *counting)
     launch_preload(counting->file);
     launch_set("syscalls", number);
     set_output(counting);
-    signal(SIGINT, SIG_DFL);
-    signal(SIGQUIT, SIG_DFL);
     execv(counting->path, counting->program);
-    command_fail("syscalls", 0, "%s cannot be run: %s", counting->path, strerror(errno));
+    command_fail("syscalls", 0, "'%s' cannot be run: %s", counting->path, strerror(errno));
     _exit(127);
 }
 
@@ -119,18 +116,12 @@ static int run_counted(struct counting *counting)
     int status = make_account(counting);
     if (status != EXIT_FINE)
         return status;
-    fflush(NULL);
-    signal(SIGINT, SIG_IGN);
-    signal(SIGQUIT, SIG_IGN);
-    const pid_t child = fork();
+    const pid_t child = launch_fork();
     if (child == 0)
         exec_program(counting);
-    if (child < 0)
-        return command_fail("syscalls", EXIT_USAGE, "cannot start a process: %s", strerror(errno));
-    while (waitpid(child, &counting->status, 0) < 0)
-        if (errno != EINTR)
-            return command_fail("syscalls", EXIT_USAGE, "cannot wait for the program: %s",
-                                strerror(errno));
+    status = launch_wait("syscalls", child, &counting->status);
+    if (status != EXIT_FINE)
+        return status;
     if (pread(counting->account_fd, &counting->account, sizeof counting->account, 0) !=
         (ssize_t)sizeof counting->account)
         return command_fail("syscalls", EXIT_DAMAGED, "the account was cut short by the program");
@@ -332,7 +323,7 @@ static int choose(struct counting *counting)
         return command_fail("syscalls", EXIT_USAGE, "no library at %s: build it with `make`",
                             counting->file);
     if (launch_find_program(counting->program[0], counting->path) != 0)
-        return command_fail("syscalls", EXIT_USAGE, "%s cannot be run: %s", counting->program[0],
+        return command_fail("syscalls", EXIT_USAGE, "'%s' cannot be run: %s", counting->program[0],
                             strerror(errno));
     elf_read_program(&facts, counting->path);
     const char *reason = elf_why_not_preloaded(&facts);

@@ -1,24 +1,26 @@
 /* ration trace: run a program under the recorder, then write its allocations as a .rep trace. */
 #include "command.h"
+#include "launch.h"
 #include "recorder/convert.h"
 #include <argp.h>
 #include <errno.h>
 #include <glob.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum key { key_times = 256, key_classic, key_follow };
+enum key { key_times = 256, key_classic, key_follow, key_convert };
 
 struct tracing {
     const char *output;
     bool keeps_times, classic, follows;
-    char **program; /* argument vector, ends with NULL */
+    const char *raw; /* a recording to convert, instead of a program to run */
+    char **program;  /* argument vector, ends with NULL */
     char prefix[PATH_MAX];
 };
 
@@ -29,6 +31,9 @@ static const struct argp_option options[] = {
      "process's number in front of `.rep`",
      0},
     {"times", key_times, NULL, 0, "Keep the time of every operation", 0},
+    {"convert", key_convert, "RAW", 0,
+     "Run nothing: write the trace of RAW, a recording that was left behind (.ration-trace-...)",
+     0},
     {"classic", key_classic, NULL, 0,
      "Only what every replayer reads: no threads, calloc and aligned requests as malloc", 0},
     {NULL, 0, NULL, 0, NULL, 0},
@@ -50,6 +55,11 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case key_classic:
         tracing->classic = true;
         return 0;
+    case key_convert:
+        tracing->raw = argument;
+        return 0;
+    case ARGP_KEY_END:
+        return tracing->raw != NULL ? 0 : command_parse_program(key, state, &tracing->program);
     default:
         return command_parse_program(key, state, &tracing->program);
     }
@@ -60,9 +70,12 @@ static const struct argp argp = {
     parse_option,
     "-- PROGRAM [ARGUMENT...]",
     "Record every allocation of PROGRAM as a .rep trace for `ration sim`.\v"
-    "The recording is complete up to the last instruction even if PROGRAM crashes or is killed.\n\n"
+    "The recording is complete up to the last instruction even if PROGRAM crashes or is killed. "
+    "SIGTERM and SIGHUP go on to PROGRAM, and the trace is written. Should this command itself be "
+    "killed, --convert writes it.\n\n"
     "  ration trace -o ls.rep -- ls -lR /usr\n"
-    "  ration trace --follow -o gcc.rep -- gcc -O2 -c file.c\n\n"
+    "  ration trace --follow -o gcc.rep -- gcc -O2 -c file.c\n"
+    "  ration trace --convert=.ration-trace-77.78 -o ls.rep\n\n"
     "Exit status: 0 fine, 1 PROGRAM failed or records were lost (a trace was written all the "
     "same), "
     "2 nothing could be recorded.",
@@ -87,29 +100,17 @@ static void exec_program(const struct tracing *tracing, const char *library)
     setenv("LD_PRELOAD", preload, 1);
     setenv(raw_prefix_variable, tracing->prefix, 1);
     setenv(raw_process_variable, tracing->follows ? "all" : process, 1);
-    signal(SIGINT, SIG_DFL);
-    signal(SIGQUIT, SIG_DFL);
     execvp(tracing->program[0], tracing->program);
-    command_fail("trace", 0, "%s cannot be run: %s", tracing->program[0], strerror(errno));
+    command_fail("trace", 0, "'%s' cannot be run: %s", tracing->program[0], strerror(errno));
     _exit(127);
 }
 
-/* Ctrl-C is for the program; the trace is still to be written after it. */
 static int run_program(const struct tracing *tracing, const char *library, int *status, pid_t *pid)
 {
-    fflush(NULL);
-    signal(SIGINT, SIG_IGN);
-    signal(SIGQUIT, SIG_IGN);
-    *pid = fork();
+    *pid = launch_fork();
     if (*pid == 0)
         exec_program(tracing, library);
-    if (*pid < 0)
-        return command_fail("trace", EXIT_USAGE, "cannot start a process: %s", strerror(errno));
-    while (waitpid(*pid, status, 0) < 0)
-        if (errno != EINTR)
-            return command_fail("trace", EXIT_USAGE, "cannot wait for the program: %s",
-                                strerror(errno));
-    return EXIT_FINE;
+    return launch_wait("trace", *pid, status);
 }
 
 /* FILE, or FILE with the number of the process: gcc.rep and gcc.1234.rep. */
@@ -155,13 +156,18 @@ static void print_summary(const char *path, const struct trace *trace,
                 notes->n_lost);
 }
 
+static long process_of(const char *raw)
+{
+    const char *dot = strrchr(raw, '.');
+    return dot != NULL ? strtol(dot + 1, NULL, 10) : 0;
+}
+
 static int convert_one(const struct tracing *tracing, const char *raw, bool is_main)
 {
     struct trace trace;
     struct convert_notes notes;
     char path[PATH_MAX + 64];
-    const char *dot = strrchr(raw, '.');
-    name_output(tracing, strtol(dot + 1, NULL, 10), is_main, path);
+    name_output(tracing, process_of(raw), is_main, path);
     int status = EXIT_FINE;
     if (convert_raw(raw, tracing->keeps_times, tracing->classic, &trace, &notes) != 0) {
         status = command_fail("trace", EXIT_USAGE, "%s", trace.error);
@@ -173,8 +179,9 @@ static int convert_one(const struct tracing *tracing, const char *raw, bool is_m
         trace_write(&trace, out);
     if (out == NULL || ferror(out) || fclose(out) != 0) {
         status = command_fail("trace", EXIT_USAGE,
-                              "%s: cannot be written: %s; the raw recording stays in %s", path,
-                              strerror(errno), raw);
+                              "%s: cannot be written: %s; the recording stays in %s: `ration "
+                              "trace --convert=%s -o FILE` writes it",
+                              path, strerror(errno), raw, raw);
     } else {
         unlink(raw);
         print_summary(path, &trace, &notes);
@@ -184,12 +191,22 @@ static int convert_one(const struct tracing *tracing, const char *raw, bool is_m
     return status;
 }
 
+/* Of all files that begin with the prefix, whatever is in its name. */
+static void write_pattern(const char *prefix, char *pattern)
+{
+    for (; *prefix != '\0'; prefix++) {
+        if (strchr("*?[\\", *prefix) != NULL)
+            *pattern++ = '\\';
+        *pattern++ = *prefix;
+    }
+    memcpy(pattern, ".*", sizeof ".*");
+}
+
 static int convert_recordings(const struct tracing *tracing, pid_t pid)
 {
-    char pattern[PATH_MAX + 8], main_raw[PATH_MAX + 24];
+    char pattern[2 * PATH_MAX + 8];
     glob_t found;
-    snprintf(pattern, sizeof pattern, "%s.*", tracing->prefix);
-    snprintf(main_raw, sizeof main_raw, "%s.%ld", tracing->prefix, (long)pid);
+    write_pattern(tracing->prefix, pattern);
     if (glob(pattern, 0, NULL, &found) != 0)
         return command_fail(
             "trace", EXIT_USAGE,
@@ -198,8 +215,8 @@ static int convert_recordings(const struct tracing *tracing, pid_t pid)
             tracing->program[0]);
     int status = EXIT_FINE;
     for (size_t i = 0; i < found.gl_pathc; i++) {
-        const int one =
-            convert_one(tracing, found.gl_pathv[i], strcmp(found.gl_pathv[i], main_raw) == 0);
+        const char *raw = found.gl_pathv[i];
+        const int one = convert_one(tracing, raw, process_of(raw) == pid);
         status = one > status ? one : status;
     }
     globfree(&found);
@@ -222,12 +239,32 @@ static int report_program(const struct tracing *tracing, int status)
     return EXIT_FINE;
 }
 
-/* The raw recording lies where the trace will: there is room, and a rename away is no copy. The
- * path is absolute, because the program may change its directory. */
+/* Before the program runs: what it did is not to be lost for a wrong name. *is_file: or will be. */
+static int check_output(const struct tracing *tracing, bool *is_file)
+{
+    char path[PATH_MAX + 64];
+    struct stat status;
+    name_output(tracing, 0, true, path);
+    const bool is_there = stat(path, &status) == 0;
+    *is_file = !is_there || S_ISREG(status.st_mode);
+    if (path[0] == '\0' || (is_there && S_ISDIR(status.st_mode)))
+        return command_fail("trace", EXIT_USAGE, "'%s' is not the name of a file: say `-o FILE`",
+                            path);
+    if (is_there && access(path, W_OK) != 0)
+        return command_fail("trace", EXIT_USAGE, "%s: cannot be written: %s", path,
+                            strerror(errno));
+    return EXIT_FINE;
+}
+
+/* The raw recording lies where the trace will, unless that is a pipe or a device: there is room, and a rename away is no copy.
+ * The path is absolute, because the program may change its directory. */
 static int choose_prefix(struct tracing *tracing)
 {
     char directory[PATH_MAX];
-    const char *output = tracing->output != NULL ? tracing->output : "";
+    bool is_file;
+    if (check_output(tracing, &is_file) != EXIT_FINE)
+        return EXIT_USAGE;
+    const char *output = tracing->output != NULL && is_file ? tracing->output : "";
     const char *slash = strrchr(output, '/');
     char start[PATH_MAX] = ".";
     if (slash != NULL)
@@ -236,10 +273,20 @@ static int choose_prefix(struct tracing *tracing)
         return command_fail("trace", EXIT_USAGE, "%s: cannot be written to: %s", start,
                             strerror(errno));
     const int length = snprintf(tracing->prefix, sizeof tracing->prefix, "%s/.ration-trace-%ld",
-                                directory, (long)getpid());
+                                strcmp(directory, "/") == 0 ? "" : directory, (long)getpid());
     if (length <= 0 || (size_t)length >= sizeof tracing->prefix)
         return command_fail("trace", EXIT_USAGE, "%s: the path is too long", directory);
     return EXIT_FINE;
+}
+
+static int convert_left_behind(struct tracing *tracing)
+{
+    bool is_file;
+    if (tracing->program != NULL || tracing->output == NULL)
+        return command_fail("trace", EXIT_USAGE,
+                            "--convert takes a recording and `-o FILE`, and no program");
+    const int status = check_output(tracing, &is_file);
+    return status == EXIT_FINE ? convert_one(tracing, tracing->raw, true) : status;
 }
 
 static int run_trace(int argc, char **argv)
@@ -249,6 +296,8 @@ static int run_trace(int argc, char **argv)
     int program_status = 0;
     pid_t pid;
     argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &tracing);
+    if (tracing.raw != NULL)
+        return convert_left_behind(&tracing);
     if (command_find_library("libration-trace.so", library, sizeof library) != 0)
         return command_fail("trace", EXIT_USAGE, "no recorder at %s: build it with `make`",
                             library);

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,6 +100,58 @@ bool launch_takes_preload(const char *linker, const char *program, const char *l
     while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
         continue;
     return loaded;
+}
+
+static volatile sig_atomic_t running; /* the program, or 0 */
+
+static void pass_on(int number)
+{
+    if (running > 0)
+        kill(running, number);
+}
+
+/* Not what nohup has this command ignore. */
+static void pass_signal_on(int number)
+{
+    const struct sigaction action = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
+    struct sigaction before;
+    if (sigaction(number, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+        sigaction(number, &action, NULL);
+}
+
+pid_t launch_fork(void)
+{
+    fflush(NULL);
+    signal(SIGINT, SIG_IGN);
+    signal(SIGQUIT, SIG_IGN);
+    sigset_t late, before;
+    sigemptyset(&late);
+    sigaddset(&late, SIGTERM);
+    sigaddset(&late, SIGHUP);
+    sigprocmask(SIG_BLOCK, &late, &before); /* until it is known who gets them */
+    const pid_t child = fork();
+    if (child == 0) {
+        signal(SIGINT, SIG_DFL);
+        signal(SIGQUIT, SIG_DFL);
+    } else {
+        running = child;
+        pass_signal_on(SIGTERM);
+        pass_signal_on(SIGHUP);
+    }
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return child;
+}
+
+int launch_wait(const char *name, pid_t child, int *status)
+{
+    if (child < 0)
+        return command_fail(name, EXIT_USAGE, "cannot start a process: %s", strerror(errno));
+    while (waitpid(child, status, 0) < 0)
+        if (errno != EINTR)
+            return command_fail(name, EXIT_USAGE, "cannot wait for the program: %s",
+                                strerror(errno));
+    running = 0;
+    return EXIT_FINE;
 }
 
 static bool find_function(void *handle, const char *name, void *function)

@@ -9,6 +9,7 @@
 #include <ration/stats.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 /* Puts a library in front of LD_PRELOAD. */
 void launch_preload(const char *library);
@@ -23,6 +24,13 @@ int launch_find_program(const char *program, char path[PATH_MAX]);
 /* Whether glibc's dynamic linker `linker` would load `library` in front of `program`, asked without running that.
  * Another linker is not asked: true. */
 bool launch_takes_preload(const char *linker, const char *program, const char *library);
+
+/* fork() for a program that this command waits for, to tell of it afterwards: what would end the command is for the program.
+ * Ctrl-C reaches that anyway; SIGTERM and SIGHUP are passed on. */
+pid_t launch_fork(void);
+
+/* Waits for what launch_fork() returned to the parent, and tells for the command `name` what failed. An exit status. */
+int launch_wait(const char *name, pid_t child, int *status);
 
 /* The public functions of a libration.so that is opened beside the C library's malloc, so that
  * this command can ask it, and use its heap, without running under it. */

@@ -117,6 +117,19 @@ static bool is_linked_in(int pid)
     return found;
 }
 
+/* What is left of it waits for its parent. */
+static bool has_ended(int pid)
+{
+    char name[64], line[512];
+    snprintf(name, sizeof name, "/proc/%d/stat", pid);
+    FILE *stat = fopen(name, "re");
+    const bool is_there = stat != NULL && fgets(line, sizeof line, stat) != NULL;
+    const char *bracket = is_there ? strrchr(line, ')') : NULL;
+    if (stat != NULL)
+        fclose(stat);
+    return bracket != NULL && bracket[1] == ' ' && bracket[2] == 'Z';
+}
+
 static int choose_library(int pid, char path[PATH_MAX + 64], const char *command)
 {
     struct mapped_file file;
@@ -125,6 +138,10 @@ static int choose_library(int pid, char path[PATH_MAX + 64], const char *command
     if (found < 0)
         return command_fail(command, EXIT_USAGE, "process %d cannot be read: %s", pid,
                             strerror(errno));
+    if (found == 0 && has_ended(pid))
+        return command_fail(command, EXIT_USAGE,
+                            "process %d has ended: what is left waits for its parent to ask how",
+                            pid);
     if (found == 0 && is_linked_in(pid))
         return command_fail(
             command, EXIT_USAGE,
@@ -157,8 +174,9 @@ int process_explain(enum ration_status status, int pid, const char *command)
         return command_fail(command, EXIT_USAGE, "there is no process %d (any more)", pid);
     case RATION_DENIED:
         return command_fail(command, EXIT_USAGE,
-                            "the system does not let you read process %d: it may have raised "
-                            "privileges, or kernel.yama.ptrace_scope is 1 or more (root may)",
+                            "the system does not let you read process %d: it is just starting or "
+                            "ending, may have raised privileges, or kernel.yama.ptrace_scope is 1 "
+                            "or more (root may)",
                             pid);
     case RATION_NOT_LOADED:
         return command_fail(command, EXIT_FINDING, "process %d does not run under libration", pid);

@@ -1,9 +1,13 @@
 /* ration: the command. This file knows the table of sub-commands and nothing about any of them. */
 #include "command.h"
 #include <argp.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 const struct command *const commands[] = {
     &command_run,   &command_compare,    &command_doctor,  &command_stats,
@@ -65,8 +69,37 @@ static int run_command(int argc, char **argv)
     return command->run(argc - 1, argv + 1);
 }
 
+/* A file that is opened shall not become what a closed standard descriptor was: something that can neither be read nor written
+ * takes its place. It is gone again in programs that are started. */
+static void occupy_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0)
+            continue;
+        const int taken = open("/dev/null", O_PATH | O_CLOEXEC);
+        if (taken >= 0 && taken != fd) {
+            dup3(taken, fd, O_CLOEXEC);
+            close(taken);
+        }
+    }
+}
+
+/* What a command printed is only there once it is written. argp ends the process by itself after --help. */
+static void write_rest(void)
+{
+    const bool failed = ferror(stdout) != 0;
+    errno = 0;
+    if (fclose(stdout) == 0 && !failed)
+        return;
+    fprintf(stderr, "ration: the output cannot be written: %s\n",
+            errno != 0 ? strerror(errno) : "part of it is missing");
+    _exit(EXIT_USAGE);
+}
+
 int main(int argc, char **argv)
 {
+    occupy_standard_descriptors();
+    atexit(write_rest);
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;

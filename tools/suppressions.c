@@ -1,5 +1,6 @@
 #include "suppressions.h"
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,8 +42,12 @@ long suppressions_read(struct suppressions *suppressions, const char *path)
         else
             wrong = -1;
     }
+    if (wrong == 0 && ferror(file))
+        wrong = -1;
+    const int error = errno;
     free(line);
     fclose(file);
+    errno = error;
     return wrong;
 }
 

@@ -93,7 +93,8 @@ def check_usage(checks, ration):
     checks.that(status == 0 and [line.split()[0] for line in out.splitlines()] == SCENARIOS, "--list")
     for arguments, words in (((), "no scenario given"), (("magic",), "no scenario 'magic'"),
                              (("swiss", "aging"), "one scenario at a time"),
-                             (("course9", "--library=/nonexistent.so"), "no library at /nonexistent.so")):
+                             (("course9", "--library=/nonexistent.so"), "no library at /nonexistent.so"),
+                             (("course9", "--library=/etc/passwd"), "/etc/passwd cannot be opened")):
         status, _, err = ration("demo", *arguments)
         checks.that(status == 2 and words in err, f"{arguments}: {status} {err!r}")
     status, out, _ = ration("demo", "course9")

@@ -5,6 +5,8 @@ usage: record_test.py --ration FILE --programs DIR        exit 0 fine, 1 a check
 """
 import json
 import pathlib
+import signal
+import subprocess
 import sys
 import tempfile
 
@@ -95,6 +97,44 @@ def check_fork(checks, ration, programs, folder):
                     "the child's file holds the child's blocks only")
 
 
+def raw_recordings(folder):
+    return [p for p in folder.iterdir() if p.name.startswith(".ration-trace")]
+
+
+def check_end_of_the_command(checks, ration, programs, folder):
+    """It is asked to end, or killed: what the program did is written, or can be."""
+    for number, out in ((signal.SIGTERM, folder / "asked.rep"), (signal.SIGKILL, folder / "killed.rep")):
+        tracing = subprocess.Popen([ration.path, "trace", "-o", out, "--", programs / "recorded_known", "wait"],
+                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        tracing.stdout.readline()  # it has done what it does
+        tracing.send_signal(number)
+        tracing.wait(60)
+        for line in tracing.stdout:
+            pass  # until the program has ended, too
+        if number == signal.SIGKILL:
+            checks.that(len(raw_recordings(folder)) == 1, f"killed: its recording is there: {raw_recordings(folder)}")
+            status, _, err = ration("trace", f"--convert={raw_recordings(folder)[0]}", "-o", out)
+            checks.that(status == 0, f"--convert: {status} {err}")
+        wanted = read_operations(folder / "known.rep")
+        checks.that(read_operations(out)[:len(wanted)] == wanted, f"{out.name} has what the program did")
+        checks.that(not raw_recordings(folder), f"{out.name}: nothing stays behind: {raw_recordings(folder)}")
+
+
+def check_names(checks, ration, folder):
+    strange = folder / "a[b*c"
+    strange.mkdir()
+    status, _, err = ration("trace", "-o", strange / "x.rep", "--", "true")
+    checks.that(status == 0 and (strange / "x.rep").exists() and not raw_recordings(strange), f"{strange}: {status} {err}")
+    status, out, err = ration("trace", "-o", "/dev/stdout", "--", "true")
+    checks.that(status == 0 and out.split("\n")[0].isdigit(), f"/dev/stdout: {status} {out!r} {err}")
+    for name in ("", folder):
+        status, _, err = ration("trace", "-o", name, "--", "true")
+        checks.that(status == 2 and "is not the name of a file" in err, f"'{name}': {status} {err}")
+    for arguments in (("--convert=x",), ("--convert=x", "-o", folder / "y.rep", "--", "true")):
+        status, _, err = ration("trace", *arguments)
+        checks.that(status == 2 and "--convert takes" in err, f"{arguments}: {status} {err}")
+
+
 def check_refusals(checks, ration, programs, folder):
     status, _, err = ration("trace", "-o", folder / "x.rep", "--", "/nonexistent/program")
     checks.that(status == 2 and "cannot be run" in err, f"a missing program: {status}, {err}")
@@ -104,8 +144,7 @@ def check_refusals(checks, ration, programs, folder):
     checks.that(status == 2 and "/nonexistent/folder" in err, f"an unwritable folder: {status}, {err}")
     status, _, err = ration("trace", "-o", folder / "x.rep", "--", programs / "recorded_static")
     checks.that(status == 2 and "static" in err, f"a static program cannot be recorded: {status}, {err}")
-    leftovers = [p.name for p in folder.iterdir() if p.name.startswith(".ration-trace")]
-    checks.that(not leftovers, f"no raw recording stays behind: {leftovers}")
+    checks.that(not raw_recordings(folder), f"no raw recording stays behind: {raw_recordings(folder)}")
 
 
 def check_output_is_untouched(checks, ration, folder):
@@ -130,8 +169,9 @@ def main():
     with tempfile.TemporaryDirectory(prefix="ration-record-") as name:
         folder = pathlib.Path(name)
         for check in (check_known, check_classic, check_times, check_threads, check_ends, check_fork,
-                      check_refusals):
+                      check_refusals, check_end_of_the_command):
             check(checks, ration, arguments.programs, folder)
+        check_names(checks, ration, folder)
         check_output_is_untouched(checks, ration, folder)
         check_replay(checks, ration, folder)
     return checks.end()

@@ -172,8 +172,12 @@ def check_usage(checks, ration, folder):
     for arguments, words in cases:
         status, _, err = ration("sim", *arguments)
         checks.that(status == 2 and words in err, f"{arguments}: status {status}, {err!r}")
-    status, out, _ = ration("sim", "--strategy=first-fit", "--order=sideways", "gen:short")
-    checks.that(status == 1 and "--order is lifo, address, size or implicit" in out,
+    for option, words in (("--order=sideways", "one of lifo|address|size|implicit"), ("--fit=", "one of first|next|best|worst"),
+                          ("--fit=first|next", "one of first|next|best|worst"), ("--seconds=1e9", "up to 86400")):
+        status, out, err = ration("sim", "--strategy=first-fit", option, "gen:short")
+        checks.that(status == 2 and words in err and out == "", f"{option}: {status} {err!r}")
+    status, out, _ = ration("sim", "--no-times", "--strategy=zones", "--fit=next", "gen:short")
+    checks.that(status == 1 and "zones search by first or best fit" in out,
                 f"a choice that a named strategy cannot have is a finding: {status} {out}")
     status, _, _ = ration("sim", "--strategy=ration", "--library=/nonexistent.so", "gen:short")
     checks.that(status == 1, f"a library that is not there is a finding: {status}")

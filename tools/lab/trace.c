@@ -7,6 +7,7 @@
 #include <string.h>
 
 enum { max_fields = 4, max_header = 4, max_ids = 1 << 30, damaged = 3, unreadable = 2 };
+enum { ids_unused = 1 << 16 }; /* more may be announced than there are operations */
 
 /* No request is larger than the address space, so that sums of sizes stay within 64 bits. */
 #define MAX_SIZE (UINT64_C(1) << 47)
@@ -188,9 +189,18 @@ static int read_header(struct reader *reader)
                 !parse_number(reader, i, &reader->header[reader->n_header++]))
                 return complain(reader, "four integers at the start: size or weight, number of "
                                         "ids, number of operations, weight or peak");
+        if (reader->n_header >= 2 && reader->header[1] > max_ids)
+            return complain(reader, "at most 1073741824 ids in the header");
     }
-    if (reader->header[1] > max_ids)
-        return complain(reader, "at most 1073741824 ids in the header");
+    /* Each id is allocated once at least. Room is made for all of them before the first operation is read. */
+    if (reader->header[1] > reader->header[2] &&
+        reader->header[1] - reader->header[2] > ids_unused) {
+        char expected[128];
+        snprintf(expected, sizeof expected,
+                 "no more ids than operations (the header has %" PRIu64 " and %" PRIu64 ")",
+                 reader->header[1], reader->header[2]);
+        return complain(reader, expected);
+    }
     const bool is_classic = reader->header[0] > 3;
     const uint64_t weight = reader->header[is_classic ? 3 : 0];
     reader->trace->weight = weight <= 3 ? (int)weight : 1;
@@ -365,7 +375,8 @@ static int read_all(struct reader *reader)
     return 0;
 }
 
-/* The whole text of a file, however long it turns out to be (pipes have no size). */
+/* The whole text of a file, however long it turns out to be (pipes have no size). What holds a zero byte is no text: it is not
+ * read on, as a device may have no end. */
 static char *read_text(FILE *in, size_t *bytes)
 {
     size_t capacity = 1 << 16;
@@ -374,7 +385,7 @@ static char *read_text(FILE *in, size_t *bytes)
     for (;;) {
         const size_t got = fread(text + *bytes, 1, capacity - *bytes, in);
         *bytes += got;
-        if (got == 0)
+        if (got == 0 || memchr(text + *bytes - got, '\0', got) != NULL)
             return text;
         if (*bytes == capacity) {
             capacity *= 2;
@@ -391,7 +402,7 @@ int trace_read(struct trace *trace, const char *path)
     size_t bytes;
     char *text = in != NULL ? read_text(in, &bytes) : NULL;
     if (in == NULL || ferror(in)) {
-        snprintf(trace->error, sizeof trace->error, "%s: cannot be read: %s", path,
+        snprintf(trace->error, sizeof trace->error, "'%s' cannot be read: %s", path,
                  strerror(errno));
         if (in != NULL && !is_stdin)
             fclose(in);

@@ -1,9 +1,11 @@
-/* Every way of asking for memory, once, in an order that the test knows by heart. */
+/* Every way of asking for memory, once, in an order that the test knows by heart. With an argument it says when it is done, and
+ * waits a second. */
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-int main(void)
+int main(int argc, char **argv)
 {
     void *keep[8] = {0};
     keep[0] = malloc(1001);
@@ -20,5 +22,8 @@ int main(void)
     free(refused);
     for (int i = 0; i < 6; i++)
         free(keep[i]);
+    (void)argv;
+    if (argc > 1 && write(STDOUT_FILENO, "done\n", 5) == 5)
+        sleep(1);
     return 0;
 }
