@@ -468,16 +468,13 @@ static bool exchange(struct core *core, struct shelf *own, unsigned class)
 {
     struct bin *bin = &bins[core->number][class];
     int used = bin->slab;
-    struct shelf *shelf = shelf_of(&slabs[used]);
-    if (!lock_take(core, &shelf->lock)) {
+    if (!lock_take(core, &own->lock)) {
         return false;
     }
     bin->slab = NONE;
-    file_or_leave(core, shelf, used, false);
-    if (shelf == own) {
-        take_ready(core, own, class);
-    }
-    lock_drop(core, &shelf->lock);
+    file_or_leave(core, own, used, false);
+    take_ready(core, own, class);
+    lock_drop(core, &own->lock);
     return settle(core);
 }
 
