@@ -355,9 +355,12 @@ static void print_way_large(size_t usable)
     printf("  1. Above the largest size class: %zu bytes in whole pages, a run of its own.\n",
            usable);
     if (usable <= 128 << 10)
-        puts("  Where a process has several threads, first among the runs that the thread freed "
-             "last:\n"
-             "  a few are kept for it, until they are as old as purge_delay.");
+        puts(
+            "  A thread that keeps freeing and asking for one length has the last such runs in its "
+            "pocket:\n"
+            "  it takes one without a lock. In a process of several threads, then among the runs "
+            "that\n"
+            "  the thread freed last. What is kept so goes back when it is as old as purge_delay.");
     puts(
         "  2. The best fit among the free runs that are still in memory is taken, under one lock;\n"
         "     else one whose pages were given back, else new pages.\n"

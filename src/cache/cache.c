@@ -105,6 +105,7 @@ struct cache *cache_acquire(void)
 void cache_return_leases(struct cache *cache)
 {
     keep_drop(cache);
+    pocket_drop(&cache->pocket);
     for (unsigned c = 0; c < CLASS_COUNT && !class_is_wide(c); c++) {
         struct bin *bin = &cache->bins[c];
         struct slab *s = bin->slab;
@@ -141,6 +142,7 @@ static size_t free_bytes_in_leases(const struct cache *cache)
 static bool begin_rest(struct cache *cache)
 {
     keep_drop(cache);
+    pocket_drop(&cache->pocket);
     cache->rests_since_ms = (uint32_t)os->now_ms();
     lock_caches();
     bool rests = waiting.n_resting < count_shelves_locked() / SHELVES_A_CPU;
@@ -259,7 +261,7 @@ int cache_check(const struct cache *cache)
         if (broken != 0)
             return broken;
     }
-    return 0;
+    return pocket_check(&cache->pocket) == 0 ? 0 : 6;
 }
 
 static unsigned times_kept(const struct bin *bin, const void *p)
@@ -329,7 +331,8 @@ static size_t count_waiting(const struct cache *first, size_t most)
 {
     size_t n = 0;
     for (const struct cache *c = first; c != NULL; c = c->next_waiting) {
-        if (n++ == most || c->in_use || keeps_slots(c) || (first == waiting.empty && has_leases(c)))
+        if (n++ == most || c->in_use || keeps_slots(c) || !pocket_is_empty(&c->pocket) ||
+            (first == waiting.empty && has_leases(c)))
             return SIZE_MAX;
     }
     return n;
@@ -345,10 +348,30 @@ static int check_waiting_locked(void)
     return resting == waiting.n_resting && empty == unused - resting ? 0 : 5;
 }
 
+static bool is_in_a_pocket(size_t first)
+{
+    const struct cache *c = all_caches.first;
+    while (c != NULL && !pocket_has(&c->pocket, first))
+        c = c->next;
+    return c != NULL;
+}
+
+static int check_pocketed_runs(void)
+{
+    size_t end = pocket_find_run(SIZE_MAX);
+    for (size_t page = pocket_find_run(0); page < end; page = pocket_find_run(page + 1)) {
+        if (!is_in_a_pocket(page))
+            return 6;
+    }
+    return 0;
+}
+
 int cache_check_all(void)
 {
     lock_caches();
     int broken = check_waiting_locked();
+    if (broken == 0)
+        broken = check_pocketed_runs();
     for (const struct cache *cache = all_caches.first; cache != NULL && broken == 0;
          cache = cache->next) {
         broken = cache_check(cache);

@@ -12,8 +12,9 @@
  *  C3  a leased slab is SLAB_LEASED, of the bin's class or one that may hold its blocks, and leased by this bin only.
  *  C4  the bin of a wide class has an empty mask, KEPT_MAX kept slots at most, each of which is KEPT, of the class, and
  *      kept once, by this cache only.
- *  C5  a cache in no use is on one of two lists, those that rest and those that are empty; it keeps no slot, and an empty
- *      one has no lease.
+ *  C5  a cache in no use is on one of two lists, those that rest and those that are empty; it keeps no slot and no run, and
+ *      an empty one has no lease.
+ *  C6  each pocketed run is in a pocket (cache_check_all), and each pocket is sound.
  *
  * A cache belongs to its thread; nobody else touches bins or leases while that thread lives. When it ends, the cache may
  * rest: it has its leases on, for the next thread that begins, until a purge pass ends them.
@@ -23,6 +24,7 @@
 
 #include "os/lock.h"
 #include "slab/slab.h"
+#include "span/pocket.h"
 
 /* Wide slots that a thread keeps of a class. One of a slab that was made for another thread it keeps only beside fewer than
  * KEPT_OF_OTHERS. */
@@ -63,6 +65,7 @@ struct cache {
     uint32_t thread; /* the system's number of that thread; for statistics */
     uint32_t rests_since_ms;
     struct cache *next_waiting; /* of those in no use */
+    struct pocket pocket;       /* of large blocks' runs */
 };
 
 /* All caches ever made, in use or waiting for a thread. Who only looks may follow `next` without the

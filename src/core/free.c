@@ -9,6 +9,7 @@
 #include "core/life.h"
 #include "core/misuse.h"
 #include "core/purge.h"
+#include "os/threads.h"
 #include "slab/shelf.h"
 
 static void note_free(size_t free_bytes)
@@ -51,11 +52,21 @@ void free_wide_slot(struct slab *s, size_t slot)
     note_free(shelf_give_slot(s, slot));
 }
 
-/* By CAS, as two caches shall not keep the slot. */
+/* LIVE becomes KEPT. As two caches shall not keep the slot, by compare-and-swap if there are other threads. */
+static ALWAYS_INLINE bool claim_live(uint8_t *state)
+{
+    if (!thread_is_alone())
+        return atomic_cas_acquire(state, SLOT_LIVE, SLOT_KEPT);
+    bool is_live = byte_is(state, SLOT_LIVE);
+    if (LIKELY(is_live))
+        atomic_store_relaxed(state, SLOT_KEPT);
+    return is_live;
+}
+
 static NOINLINE void free_wide(struct slab *s, void *p, const char *function)
 {
     size_t slot = slot_starting_at(s, (uintptr_t)p);
-    if (slot >= SLOTS_MAX || !atomic_cas_acquire(&s->states[slot], SLOT_LIVE, SLOT_KEPT)) {
+    if (slot >= SLOTS_MAX || !claim_live(&s->states[slot])) {
         misuse_report((uintptr_t)p, function);
         return;
     }
@@ -109,7 +120,7 @@ NOINLINE void free_slow(void *p, const char *function)
     struct slab *s = slab_of((uintptr_t)p);
     if (LIKELY(slab_is_wide(s) && !fast_paths_are_closed))
         free_wide(s, p, function);
-    else
+    else if (s != &no_slab || !large_put(p))
         free_rest(p, function);
 }
 

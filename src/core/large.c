@@ -34,16 +34,48 @@ static COLD void *alloc_fenced(size_t n, size_t align, bool zero)
     return NULL;
 }
 
+/* What is in the pocket merges with all else before fresh pages are taken. */
+static NOINLINE void *take_before_pocket(size_t n, size_t align)
+{
+    void *p = span_alloc_used(n, align, RUN_LARGE);
+    if (p == NULL)
+        pocket_drop(&my_cache->pocket);
+    return p;
+}
+
 static void *take_run(size_t n, size_t align, bool *is_zero)
 {
     *is_zero = false;
     unsigned row = cache_shelf(my_cache);
     void *p = row != 0 && align <= os->page_bytes() ? kept_take(n, row) : NULL;
+    if (p == NULL && !pocket_is_empty(&my_cache->pocket))
+        p = take_before_pocket(n, align);
     if (p == NULL)
         p = span_alloc(n, align, RUN_LARGE, is_zero);
     if (UNLIKELY(p == NULL) && purge_reserves())
         p = span_alloc(n, align, RUN_LARGE, is_zero);
     return p;
+}
+
+/* What waits in the pocket is neither guarded nor sampled. */
+void *large_take(size_t n)
+{
+    struct cache *cache = my_cache;
+    if (n > POCKET_BYTES_EACH || !cache->is_owned || UNLIKELY(fences_are_on))
+        return NULL;
+    return pocket_take(&cache->pocket, n);
+}
+
+bool large_put(void *p)
+{
+    struct cache *cache = my_cache;
+    if (!cache->is_owned || conf.purge_delay == 0 || UNLIKELY(fences_are_on))
+        return false;
+    size_t bytes = pocket_put(&cache->pocket, (uintptr_t)p);
+    if (bytes == 0)
+        return false;
+    purge_note(bytes);
+    return true;
 }
 
 void *large_alloc(size_t n, size_t align, bool zero)
@@ -76,9 +108,9 @@ bool large_is_live(const void *p, size_t *bytes)
 
 static size_t free_run(uintptr_t p)
 {
-    unsigned row = cache_shelf(my_cache);
-    bool may_keep = row != 0 && conf.purge_delay != 0 && LIKELY(!fences_are_on);
-    size_t kept = may_keep ? kept_put(p, row) : 0;
+    bool may_keep = conf.purge_delay != 0 && LIKELY(!fences_are_on);
+    unsigned row = may_keep ? cache_shelf(my_cache) : 0;
+    size_t kept = row != 0 ? kept_put(p, row) : 0;
     return kept != 0 ? kept : span_release(p, RUN_LARGE);
 }
 

@@ -5,6 +5,12 @@
 
 #include "base/compiler.h"
 
+/* From the thread's pocket (span/pocket.h), of any contents; null: it has no run just so long. */
+void *large_take(size_t n);
+
+/* Into it; false if it does not take p, perhaps as that is no large block. */
+bool large_put(void *p);
+
 /* `align` is a power of two. Null and ENOMEM if out of memory. */
 void *large_alloc(size_t n, size_t align, bool zero);
 

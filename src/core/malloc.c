@@ -165,7 +165,14 @@ NOINLINE void *malloc_refill(size_t n, struct bin *bin)
 
 NOINLINE void *malloc_large(size_t n)
 {
-    return take_large(n, 1, false, "malloc");
+    void *p = large_take(n);
+    return LIKELY(p != NULL) ? p : take_large(n, 1, false, "malloc");
+}
+
+static void *calloc_large(size_t n)
+{
+    void *p = large_take(n);
+    return p != NULL ? memset(p, 0, n) : take_large(n, 1, true, "calloc");
 }
 
 NOINLINE void *calloc_slow(size_t count, size_t size)
@@ -174,7 +181,7 @@ NOINLINE void *calloc_slow(size_t count, size_t size)
     if (UNLIKELY(__builtin_mul_overflow(count, size, &n)))
         return out_of_memory();
     if (UNLIKELY(n > SMALL_MAX))
-        return take_large(n, 1, true, "calloc");
+        return calloc_large(n);
     if (UNLIKELY(my_cache == &hard_cache)) {
         void *block = malloc_closed(n, 1, "calloc");
         return block != NULL ? memset(block, 0, n) : NULL;
@@ -194,6 +201,12 @@ static COLD void *align_again(void *p, unsigned c)
     return cache_refill_exact(cache, c) ? bin_take(&cache->bins[c]) : out_of_memory();
 }
 
+static void *aligned_large(size_t align, size_t n)
+{
+    void *p = align <= os->page_bytes() ? large_take(n) : NULL;
+    return p != NULL ? p : take_large(n, align, false, "aligned_alloc");
+}
+
 void *core_aligned(size_t align, size_t n)
 {
     if (align <= GRAIN)
@@ -202,7 +215,7 @@ void *core_aligned(size_t align, size_t n)
         return malloc_closed(n, align, "aligned_alloc");
     unsigned c = class_of_aligned(n, align);
     if (c == CLASS_COUNT)
-        return take_large(n, align, false, "aligned_alloc");
+        return aligned_large(align, n);
     size_t bytes = size_classes[c].size;
     if (class_is_wide(c) && sample_every == 0)
         return malloc_wide(bytes, true);

@@ -87,12 +87,22 @@ static size_t purge_class(unsigned c, const struct shelf_pass *pass)
     return bytes;
 }
 
+/* Those of a pass that gives back what is old are as old as that. */
+static size_t give_back_pockets(uint64_t now_ms, uint64_t age_ms)
+{
+    size_t n = 0;
+    for (const struct cache *c = atomic_load_acquire(&all_caches.first); c != NULL; c = c->next)
+        n += pocket_give_back(&c->pocket, age_ms == 0, now_ms - age_ms);
+    return n;
+}
+
 /* By a clock of its own: slabs that the pass retired are younger than its beginning. */
 static size_t purge_runs(uint64_t age_ms)
 {
     uint64_t now_ms = os->now_ms();
     size_t pages = 0;
     size_t now;
+    give_back_pockets(now_ms, age_ms);
     kept_give_back(now_ms, age_ms);
     do {
         lock_take(&purge.pass_lock);
@@ -128,7 +138,7 @@ COLD bool purge_reserves(void)
 {
     uint64_t now = os->now_ms();
     bool rested = cache_end_rests(now, 0);
-    return kept_give_back(now, 0) > 0 || rested;
+    return give_back_pockets(now, 0) + kept_give_back(now, 0) > 0 || rested;
 }
 
 size_t purge_all(void)

@@ -248,13 +248,20 @@ EXPORT void *reallocf(void *p, size_t n)
     return q;
 }
 
+/* As explicit_bzero, which each process would look up at its start: the compiler cannot know that nobody reads the zeros. */
+static void wipe(void *p, size_t n)
+{
+    memset(p, 0, n);
+    __asm__ volatile("" : : "r"(p) : "memory");
+}
+
 static void *regrow_zeroed(void *p, size_t old_bytes, size_t bytes)
 {
     void *q = calloc_fast(1, bytes);
     if (q == NULL)
         return NULL;
     memcpy(q, p, min_size(old_bytes, bytes));
-    explicit_bzero(p, old_bytes);
+    wipe(p, old_bytes);
     free_fast(p);
     return q;
 }
@@ -277,7 +284,7 @@ EXPORT void freezero(void *p, size_t n)
 {
     if (p == NULL)
         return;
-    explicit_bzero(p, n);
+    wipe(p, n);
     free_fast(p);
 }
 

@@ -13,6 +13,12 @@ void tag_set(size_t page, uint64_t tag)
         atomic_store_relaxed(&chunk[page % CHUNK_PAGES], tag);
 }
 
+/* Whoever gives the run back read what its user had done. */
+void tag_pocket(size_t page, uint64_t tag)
+{
+    atomic_store_release(&(*tag_chunk(page / CHUNK_PAGES))[page % CHUNK_PAGES], tag | TAG_POCKET);
+}
+
 bool tag_claim(size_t first, uint64_t tag)
 {
     return tag_change(first, tag, 0);

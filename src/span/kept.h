@@ -1,7 +1,7 @@
 /* Kept runs: the few that threads freed last, for their next large blocks.
  *
- * All other runs are found and given back under one lock, which threads that handle buffers of some dozens of KiB all day
- * would fight over. A row of kept runs is for the threads of one number (slab/shelf.h), so its lock is seldom taken by two.
+ * A thread's pocket comes first (span/pocket.h), for lengths that it asks for again and again. All other runs are found and
+ * given back under one lock, which threads that handle buffers of some dozens of KiB all day would fight over. A row of kept runs is for the threads of one number (slab/shelf.h), so its lock is seldom taken by two.
  * Kept runs are dirty and merge with others of their row. A request takes the best fit, and what is left of it stays in the
  * row. When a row is full the oldest goes back; or, where fewer than a third of the last requests got a run, all do, and
  * the row is closed for a while. A purge pass gives back what is old. A thread that is alone has no row: it waits for

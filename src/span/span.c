@@ -132,6 +132,8 @@ static bool take_any(size_t pages, size_t align_pages, size_t *first, bool *is_z
 {
     if (take_free(RUN_DIRTY, pages, align_pages, first))
         return true;
+    if (is_zero == NULL)
+        return false;
     *is_zero = true;
     grow_by(pages);
     if (take_free(RUN_CLEAN, pages, align_pages, first) ||
@@ -141,8 +143,9 @@ static bool take_any(size_t pages, size_t align_pages, size_t *first, bool *is_z
     return frontier_take(pages, align_pages, first);
 }
 
-void *span_alloc_again(uintptr_t before, size_t bytes, size_t align, enum run_kind use,
-                       bool *is_zero)
+/* is_zero: null if only used pages will do. */
+static NOINLINE void *alloc_from(uintptr_t before, size_t bytes, size_t align, enum run_kind use,
+                                 bool *is_zero)
 {
     size_t pages = pages_for(bytes);
     size_t align_pages = max_size(align >> page_shift, 1);
@@ -150,7 +153,6 @@ void *span_alloc_again(uintptr_t before, size_t bytes, size_t align, enum run_ki
     lock_take(&span.lock);
     free_runs_settle();
     span.why = use == RUN_SLAB ? PAGES_SLABS : PAGES_LARGE;
-    *is_zero = false;
     bool ok = span_prepare_records(0) &&
               (take_again(before, pages, &first) || take_any(pages, align_pages, &first, is_zero));
     if (ok)
@@ -159,9 +161,21 @@ void *span_alloc_again(uintptr_t before, size_t bytes, size_t align, enum run_ki
     return ok ? (void *)address_of(first) : NULL;
 }
 
+void *span_alloc_again(uintptr_t before, size_t bytes, size_t align, enum run_kind use,
+                       bool *is_zero)
+{
+    *is_zero = false;
+    return alloc_from(before, bytes, align, use, is_zero);
+}
+
 void *span_alloc(size_t bytes, size_t align, enum run_kind use, bool *is_zero)
 {
     return span_alloc_again(0, bytes, align, use, is_zero);
+}
+
+void *span_alloc_used(size_t bytes, size_t align, enum run_kind use)
+{
+    return alloc_from(0, bytes, align, use, NULL);
 }
 
 void span_enter_slab(uintptr_t start, unsigned units, struct slab *entry)
@@ -189,13 +203,25 @@ size_t span_release(uintptr_t address, enum run_kind use)
     lock_take(&span.lock);
     size_t first = page_of(address);
     uint64_t tag = tag_of_run_at(address, use);
-    if (tag != 0 && tag_claim(first, tag)) { /* kept_put has no span lock */
+    if (tag != 0 && tag_claim(first, tag)) { /* kept_put and pocket_put have no span lock */
         pages = tag_pages(tag);
         tag_nothing(first, pages, use);
         free_run_release(first, pages, now);
     }
     lock_drop(&span.lock);
     return pages << page_shift;
+}
+
+bool run_give_back(size_t first, uint64_t tag, uint64_t stamp_ms)
+{
+    lock_take(&span.lock);
+    bool mine = tag_claim(first, tag);
+    if (mine) {
+        tag_nothing(first, tag_pages(tag), RUN_LARGE);
+        free_run_release(first, tag_pages(tag), stamp_ms);
+    }
+    lock_drop(&span.lock);
+    return mine;
 }
 
 /* Takes up to `pages` pages that follow page `end`, whatever kind of free they are. Returns how many. */

@@ -13,7 +13,8 @@
  *  S1  the runs cover [0, frontier) without gap or overlap, but for skipped ranges that the system kept from us.
  *  S2  no two neighbouring free runs are of the same kind.
  *  S3  every free run is in the tree of its kind, every dirty one also in the age queue, and nothing else is.
- *  S4  the page counts per kind are the sums over the runs; kept ones (span/kept.h) count as large blocks.
+ *  S4  the page counts per kind are the sums over the runs; kept and pocketed ones (span/kept.h, span/pocket.h) count as
+ *      large blocks.
  *  S5  the trees are ordered (T1, T2).
  *  S6  the released runs are those in the ring, and no others.
  *
@@ -52,6 +53,9 @@ void *span_alloc(size_t bytes, size_t align, enum run_kind use, bool *is_zero);
  * pages before: what was touched of it is what will be. `before`: a former run of this length and alignment, or 0. */
 void *span_alloc_again(uintptr_t before, size_t bytes, size_t align, enum run_kind use,
                        bool *is_zero);
+
+/* The same, but of dirty pages only; null if no dirty run is long enough. */
+void *span_alloc_used(size_t bytes, size_t align, enum run_kind use);
 
 /* Enters a slab, or none, into the map for `units` units. */
 void span_enter_slab(uintptr_t start, unsigned units, struct slab *entry);

@@ -124,16 +124,19 @@ static inline struct run *tag_run(uint64_t tag)
 
 /* Of a large block's tag: it was freed, and its run is kept (span/kept.h). */
 #define TAG_KEPT ((uint64_t)1 << 63)
+/* The same, and a thread has it in its pocket (span/pocket.h); and it has been there for a while. */
+#define TAG_POCKET ((uint64_t)1 << 62)
+#define TAG_OLD    ((uint64_t)1 << 61)
 
 static inline size_t tag_pages(uint64_t tag)
 {
-    return (tag & ~TAG_KEPT) >> TAG_KIND_BITS;
+    return (tag & ~(TAG_KEPT | TAG_POCKET | TAG_OLD)) >> TAG_KIND_BITS;
 }
 
 /* What a run is to those who look: a kept one is no block. */
 static inline enum run_kind tag_shows(uint64_t tag)
 {
-    bool is_kept = tag_kind(tag) == RUN_LARGE && (tag & TAG_KEPT) != 0;
+    bool is_kept = tag_kind(tag) == RUN_LARGE && (tag & (TAG_KEPT | TAG_POCKET)) != 0;
     return is_kept ? RUN_RELEASED : tag_kind(tag);
 }
 
@@ -148,6 +151,10 @@ static inline bool tag_change(size_t page, uint64_t from, uint64_t to)
 }
 
 void tag_set(size_t page, uint64_t tag);
+/* Adds TAG_POCKET to the tag of a large block that nobody else frees. */
+void tag_pocket(size_t page, uint64_t tag);
+/* Gives back the run that begins there if `tag` is still its own. Takes the span lock. */
+bool run_give_back(size_t first, uint64_t tag, uint64_t stamp_ms);
 /* Adds TAG_KEPT to the tag of a large block of so many pages; false if it is none any more. No lock. */
 bool tag_keep(size_t first, size_t pages);
 /* Takes the tag of a run in use away before anybody else frees it; false if somebody did. */

@@ -542,6 +542,48 @@ static void traffic_in_same_row(void)
     take(LARGE);
 }
 
+/* Of one thread's pocket: what a pass marked, the next one gives back. */
+static void make_pocket(void)
+{
+    make_large();
+    make_rows();
+    for (int i = 0; i < 2; i++) {
+        with_rows[i]->pocket.is_open = true;
+        with_rows[i]->pocket.credit = 96;
+    }
+    fake.now_ms += 10000;
+}
+
+static void expect_one_large_report_with_pockets(void)
+{
+    make_pocket();
+    shared_live = 0;
+    expected_reports = 1;
+}
+
+static void free_and_take_again(void)
+{
+    my_cache = with_rows[0];
+    shared_live--;
+    free_fast(shared[0]);
+    void *p = take(LARGE);
+    give(p);
+}
+
+static void two_passes(void)
+{
+    for (int i = 0; i < 2; i++) {
+        pocket_give_back(&with_rows[0]->pocket, false, fake.now_ms);
+        pocket_give_back(&with_rows[1]->pocket, false, fake.now_ms);
+    }
+}
+
+static void take_beside(void)
+{
+    my_cache = with_rows[1];
+    take(LARGE);
+}
+
 static void resize_large(void)
 {
     /* held by nobody else: grows where it is, or moves */
@@ -716,6 +758,22 @@ static const struct model_scenario of_kept_runs[] = {
     {"kept runs against purge",
      make_large_with_rows,
      {traffic_in_first_row, purge_everything, traffic_in_same_row},
+     finish,
+     3},
+    {"double free into two pockets",
+     expect_one_large_report_with_pockets,
+     {free_large_into_first_row, free_large_into_second_row},
+     finish,
+     3},
+    {"double free, one pockets it",
+     expect_one_large_report_with_pockets,
+     {free_large_into_first_row, free_large},
+     finish,
+     3},
+    {"a pocket against passes", make_pocket, {free_and_take_again, two_passes}, finish, 3},
+    {"a pocket against passes and others",
+     make_pocket,
+     {free_and_take_again, two_passes, take_beside},
      finish,
      3},
     {"locking for a fork against keeping",

@@ -1,4 +1,4 @@
-/* cache/cache: acquiring, releasing, recycling, resting; C1 to C5 broken on purpose. */
+/* cache/cache: acquiring, releasing, recycling, resting; C1 to C6 broken on purpose. */
 #include "cache/cache.h"
 
 #include "area/records.h"
@@ -494,6 +494,46 @@ static void test_c4_kept(void **state)
     require_in_child(break_kept, NULL);
 }
 
+static uintptr_t take_run(size_t bytes)
+{
+    bool is_zero;
+    void *p = span_alloc(bytes, 1, RUN_LARGE, &is_zero);
+    REQUIRE(p != NULL);
+    return (uintptr_t)p;
+}
+
+/* It goes when its thread does, or rests. */
+static void break_pocket(void *arg)
+{
+    (void)arg;
+    open_heap();
+    struct cache *cache = cache_acquire();
+    cache->pocket.is_open = true;
+    REQUIRE(pocket_put(&cache->pocket, take_run(KIB(32))) != 0 && cache_check_all() == 0);
+    struct pocket good = cache->pocket;
+    cache->pocket.lengths = 0;
+    REQUIRE(cache_check(cache) == 0 && cache_check_all() == 6);
+    cache->pocket = good;
+    cache->pocket.is_open = false;
+    REQUIRE(cache_check(cache) == 6);
+    cache->pocket = good;
+    cache->in_use = false; /* on no list, and a run in its pocket */
+    REQUIRE(cache_check_all() == 5);
+    cache->in_use = true;
+    cache_release(cache);
+    REQUIRE(cache_check_all() == 0 && span_dirty_bytes() == KIB(32));
+    REQUIRE(cache_acquire() == cache);
+    REQUIRE(pocket_put(&cache->pocket, take_run(KIB(32))) != 0);
+    cache_rest(cache, true);
+    REQUIRE(cache_check_all() == 0 && span_dirty_bytes() == KIB(32));
+}
+
+static void test_c6_pocket(void **state)
+{
+    (void)state;
+    require_in_child(break_pocket, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -510,6 +550,7 @@ int main(void)
         cmocka_unit_test(test_c3_two_lessees),
         cmocka_unit_test(test_c4_kept),
         cmocka_unit_test(test_c5_waiting),
+        cmocka_unit_test(test_c6_pocket),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

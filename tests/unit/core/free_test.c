@@ -13,6 +13,8 @@ static void start(void)
     heap_go_on_after_misuse();
 }
 
+extern char __libc_single_threaded;
+
 static void require_report(const char *kind)
 {
     char first[64] = "ration: ";
@@ -87,6 +89,30 @@ static void test_sized(void **state)
     require_in_child(free_with_sizes, NULL);
 }
 
+/* Alone a thread needs no exchange to tell the second free. */
+static void free_wide_twice(void *arg)
+{
+    start();
+    __libc_single_threaded = arg == NULL;
+    for (size_t n = NARROW_MAX + 1; n <= SMALL_MAX; n += 1000) {
+        char *p = malloc_fast(n);
+        free_fast(p);
+        free_fast(p);
+        require_report("double free");
+        REQUIRE(malloc_fast(n) == p && malloc_fast(n) != p);
+        free_fast(p + 1);
+        require_report("misaligned free");
+    }
+    REQUIRE_SOUND();
+}
+
+static void test_wide_twice(void **state)
+{
+    (void)state;
+    require_in_child(free_wide_twice, NULL);
+    require_in_child(free_wide_twice, state); /* with threads */
+}
+
 /* An event may start a purge; errno is the program's all the same. */
 static void keep_errno(void *arg)
 {
@@ -144,9 +170,8 @@ static void test_trim(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_usable),
-        cmocka_unit_test(test_sized),
-        cmocka_unit_test(test_errno),
+        cmocka_unit_test(test_usable),     cmocka_unit_test(test_sized),
+        cmocka_unit_test(test_wide_twice), cmocka_unit_test(test_errno),
         cmocka_unit_test(test_trim),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

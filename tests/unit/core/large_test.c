@@ -6,6 +6,7 @@
 #include "core/core.h"
 #include "core/fast_path.h"
 #include "core/life.h"
+#include "core/purge.h"
 #include "slab/slab.h"
 #include "span/kept.h"
 #include "span/span.h"
@@ -210,6 +211,117 @@ static void test_keep(void **state)
     require_in_child(keep, NULL);
 }
 
+/* The calling thread's pocket is open. */
+static void start_with_pocket(void)
+{
+    start();
+    REQUIRE(life_cache() != NULL);
+    my_cache->pocket.is_open = true;
+    my_cache->pocket.credit = 96;
+}
+
+/* What the thread freed last serves any kind of request for just this length; a longer one finds it merged. */
+static void pocket(void *arg)
+{
+    (void)arg;
+    start_with_pocket();
+    char *p[3];
+    for (int i = 0; i < 3; i++)
+        p[i] = malloc_fast(16 * page);
+    REQUIRE(p[1] == p[0] + 16 * page && p[2] == p[1] + 16 * page);
+    REQUIRE(malloc_fast(16 * page) != NULL);
+    memset(p[1], 1, 16 * page);
+    free_fast(p[1]);
+    REQUIRE(bytes_of(p[1]) == 0 && span_dirty_bytes() == 0);
+    REQUIRE(malloc_fast(15 * page) != NULL && pocket_is_empty(&my_cache->pocket));
+    free_fast(malloc_fast(16 * page));
+    char *q = malloc_fast(16 * page - 7);
+    memset(q, 1, 16 * page);
+    free_fast(q);
+    REQUIRE(calloc_fast(2, 8 * page) == q);
+    for (size_t i = 0; i < 16 * page; i++)
+        REQUIRE(q[i] == 0);
+    free_fast(q);
+    REQUIRE(core_aligned(page, 16 * page) == q);
+    REQUIRE_SOUND();
+    /* a trim gives it back; where memory goes back at once there is none */
+    free_fast(q);
+    REQUIRE(!pocket_is_empty(&my_cache->pocket) && core_trim() && span_dirty_bytes() == 0);
+    REQUIRE(malloc_fast(16 * page) != NULL && pocket_is_empty(&my_cache->pocket));
+    conf.purge_delay = 0;
+    free_fast(malloc_fast(16 * page));
+    REQUIRE(pocket_is_empty(&my_cache->pocket));
+    REQUIRE_SOUND();
+}
+
+static void test_pocket(void **state)
+{
+    (void)state;
+    require_in_child(pocket, NULL);
+}
+
+static void pocket_merges(void *arg)
+{
+    (void)arg;
+    start_with_pocket();
+    char *p[3];
+    for (int i = 0; i < 3; i++)
+        p[i] = malloc_fast(5 * page);
+    REQUIRE(p[1] == p[0] + 5 * page && p[2] == p[1] + 5 * page && malloc_fast(5 * page) != NULL);
+    free_fast(p[0]);
+    free_fast(p[2]);
+    free_fast(p[1]);
+    REQUIRE(!pocket_is_empty(&my_cache->pocket));
+    REQUIRE(malloc_fast(15 * page) == p[0] && pocket_is_empty(&my_cache->pocket));
+    REQUIRE_SOUND();
+}
+
+static void test_pocket_merges(void **state)
+{
+    (void)state;
+    require_in_child(pocket_merges, NULL);
+}
+
+static size_t purged_bytes(void)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < fake.purged_count; i++)
+        bytes += fake.purged[i].bytes;
+    return bytes;
+}
+
+static void pass(void)
+{
+    fake.now_ms += 1000;
+    purge_note(MIB(64));
+}
+
+/* Two passes: the second takes what nobody asked for meanwhile. */
+static void pocket_grows_old(void *arg)
+{
+    (void)arg;
+    start_with_pocket();
+    char *p = malloc_fast(5 * page);
+    char *q = malloc_fast(6 * page);
+    REQUIRE(malloc_fast(5 * page) != NULL);
+    pass(); /* the first note of a fork's child brings one */
+    free_fast(p);
+    free_fast(q);
+    pass();
+    REQUIRE(fake.purged_count == 0 && malloc_fast(5 * page) == p);
+    free_fast(p);
+    pass();
+    REQUIRE(purged_bytes() == 6 * page);
+    REQUIRE(large_take(6 * page) == NULL && large_take(5 * page) == p);
+    REQUIRE_SOUND();
+}
+
+static void test_pocket_grows_old(void **state)
+{
+    (void)state;
+    require_in_child(pocket_grows_old, NULL);
+}
+
 /* What is kept serves where memory is out: a longer block, and slots. */
 static void run_out(void *arg)
 {
@@ -246,9 +358,15 @@ static void test_memory_is_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_alloc), cmocka_unit_test(test_resize),
-        cmocka_unit_test(test_move),  cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_keep),  cmocka_unit_test(test_memory_is_out),
+        cmocka_unit_test(test_alloc),
+        cmocka_unit_test(test_resize),
+        cmocka_unit_test(test_move),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_pocket),
+        cmocka_unit_test(test_pocket_merges),
+        cmocka_unit_test(test_pocket_grows_old),
+        cmocka_unit_test(test_keep),
+        cmocka_unit_test(test_memory_is_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
