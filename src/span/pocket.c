@@ -212,19 +212,28 @@ size_t pocket_put(struct pocket *p, uintptr_t address)
     return put_at(p, place_of(found), first, tag) ? pages << page_shift : 0;
 }
 
+/* A run that shall go goes, though a pass may just mark it. */
+static bool give_back(size_t first, bool all, uint64_t stamp_ms)
+{
+    uint64_t tag;
+    while (is_pocketed(tag = tag_at(first))) {
+        if (!all && (tag & TAG_OLD) == 0) {
+            tag_change(first, tag, tag | TAG_OLD);
+            return false;
+        }
+        if (run_give_back(first, tag, stamp_ms))
+            return true;
+    }
+    return false;
+}
+
 /* What it reads of the pocket may be old: then the run is a block, or somebody's who has put it there. */
 size_t pocket_give_back(const struct pocket *p, bool all, uint64_t stamp_ms)
 {
     size_t n = 0;
     for (unsigned i = 0; i < POCKET_RUNS; i++) {
-        size_t first = atomic_load_relaxed(&p->firsts[i]);
-        uint64_t tag = tag_at(first);
-        if (length_at(p, i) == 0 || !is_pocketed(tag))
-            continue;
-        if (all || (tag & TAG_OLD) != 0)
-            n += run_give_back(first, tag, stamp_ms);
-        else
-            tag_change(first, tag, tag | TAG_OLD);
+        if (length_at(p, i) != 0)
+            n += give_back(atomic_load_relaxed(&p->firsts[i]), all, stamp_ms);
     }
     return n;
 }

@@ -578,6 +578,14 @@ static void two_passes(void)
     }
 }
 
+static void free_and_drop(void)
+{
+    my_cache = with_rows[0];
+    shared_live--;
+    free_fast(shared[0]);
+    pocket_drop(&my_cache->pocket);
+}
+
 static void take_beside(void)
 {
     my_cache = with_rows[1];
@@ -771,6 +779,7 @@ static const struct model_scenario of_kept_runs[] = {
      finish,
      3},
     {"a pocket against passes", make_pocket, {free_and_take_again, two_passes}, finish, 3},
+    {"the end of a pocket against passes", make_pocket, {free_and_drop, two_passes}, finish, 3},
     {"a pocket against passes and others",
      make_pocket,
      {free_and_take_again, two_passes, take_beside},

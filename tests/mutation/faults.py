@@ -169,7 +169,7 @@ FAULTS = [
     ("wide: the one thread does not look at the state", "src/core/free.c", "bool is_live = byte_is(state, SLOT_LIVE);", "bool is_live = true;", ["core/free", "core/fast_path"]),
     ("pocket: two frees both succeed", "src/span/pocket.c", "    if (!thread_is_alone())\n        return tag_change(first, tag, tag | TAG_POCKET);\n", "", ["model"]),
     ("pocket: the taker does not look who has it", "src/span/pocket.c", "    while (is_pocketed_with(tag = tag_at(first), pages)) {", "    for (tag = tag_at(first);;) {", ["span/pocket"]),
-    ("pocket: a pass takes what is young", "src/span/pocket.c", "all || (tag & TAG_OLD) != 0", "all || (tag & TAG_OLD) == 0", ["span/pocket"]),
+    ("pocket: a pass takes what is young", "src/span/pocket.c", "!all && (tag & TAG_OLD) == 0", "!all && (tag & TAG_OLD) != 0", ["span/pocket"]),
     ("pocket: no end of room", "src/span/pocket.c", "found == 0 || sum_pages(p) + pages > most_pages()", "found == 0", ["span/pocket"]),
     ("pocket: a full one stays full", "src/span/pocket.c", "        look_for_room(p);\n", "        (void)look_for_room;\n", ["span/pocket"]),
     ("pocket: one that does not pay stays open", "src/span/pocket.c", "    if (miss(p))\n        close_pocket(p);\n", "    if (miss(p) && pages == 0)\n        close_pocket(p);\n", ["span/pocket"]),
